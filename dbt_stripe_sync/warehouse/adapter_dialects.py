@@ -55,7 +55,7 @@ def _instant(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def _clock(text: str) -> str:
+def _time_of_day(text: str) -> str:
     """MySQL's `12:34:56.500000` as Python writes it, without a zero fraction."""
     return re.sub(r"\.0+$", "", text)
 
@@ -66,7 +66,7 @@ MYSQL = AdapterDialect(
     session_sql=("SET time_zone = '+00:00'",),
     readings={
         "timestamp": Reading(convert=lambda value: value.replace(tzinfo=UTC)),
-        "time": Reading(sql="CAST({} AS CHAR)", convert=_clock),
+        "time": Reading(sql="CAST({} AS CHAR)", convert=_time_of_day),
         "bit": Reading(sql="CAST({} AS UNSIGNED)"),
         "float": Reading(sql="CAST({} AS CHAR)", convert=float),
     },

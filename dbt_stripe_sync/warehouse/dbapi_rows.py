@@ -55,14 +55,14 @@ def build_reader(
     `converts` has functions for some columns; each is applied to the values that aren't null, before anything else.
     """
     prepared = [_prepared(converts.get(name)) for name in names]
-    columns = [_Seen() for _ in names]
+    columns = [_ColumnValues() for _ in names]
     spool = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - closed when the reader is done
     try:
         for rows in batches:
             pairs = zip(prepared, zip(*rows, strict=True), strict=True)
             parts = [[prepare(value) for value in part] for prepare, part in pairs]
             for seen, part in zip(columns, parts, strict=True):
-                seen.look_at(part)
+                seen.add(part)
             pickle.dump(parts, spool)
     except BaseException:
         spool.close()
@@ -82,13 +82,13 @@ def build_reader(
     return pa.RecordBatchReader.from_batches(schema, read())
 
 
-class _Seen(Struct):
+class _ColumnValues(Struct):
     """The kinds of values that a column has in all of its rows."""
 
     kinds: set[str] = field(default_factory=set)
     widest_integer: int = 0
 
-    def look_at(self, values: Iterable[Any]) -> None:
+    def add(self, values: Iterable[Any]) -> None:
         for value in values:
             if value is None:
                 continue

@@ -75,7 +75,7 @@ def _call(name: str, *arguments: exp.Expr) -> exp.Expr:
     return exp.Anonymous(this=name, expressions=list(arguments))
 
 
-def _lengths(values: Sequence[exp.Expr]) -> exp.Expr:
+def _length_prefixed(values: Sequence[exp.Expr]) -> exp.Expr:
     """Texts as one unambiguous text. Each text is preceded by its length and a colon; null is a dash."""
     parts = [
         exp.Coalesce(
@@ -195,7 +195,7 @@ def _spark(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
         for column in columns
     ]
     # Spark's hash of several values skips nulls, so (null, 'a') and ('a', null) would have the same hash.
-    return _call("XXHASH64", exp.Literal.string(salt), _lengths(values))
+    return _call("XXHASH64", exp.Literal.string(salt), _length_prefixed(values))
 
 
 def _snowflake(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
@@ -218,7 +218,7 @@ def _redshift(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
         else exp.cast(column.sql, "varchar(65535)")
         for column in columns
     ]
-    return _call("FARMFINGERPRINT64", _lengths([exp.Literal.string(salt), *values]))
+    return _call("FARMFINGERPRINT64", _length_prefixed([exp.Literal.string(salt), *values]))
 
 
 def _word(boolean: exp.Expr) -> exp.Expr:

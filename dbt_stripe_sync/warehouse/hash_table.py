@@ -36,7 +36,7 @@ MARK_TYPES = {
 }
 STAGED = "stripe_sync_staged"
 # A table whose rows can't be deleted is recreated after this many additions.
-MOST_ADDITIONS = 50
+MAX_ADDITIONS = 50
 # The digest of a withdrawn mark, which no state has: the contents of the table are unknown.
 _WITHDRAWN = ""
 
@@ -120,12 +120,12 @@ class HashCopy:
         with transaction(self._connection):
             if not self._connection.has_schema(self._tables.schema):
                 schema = exp.Table(db=exp.to_identifier(self._tables.schema, quoted=True))
-                self._do(exp.Create(this=schema, kind="SCHEMA", exists=True))
+                self._execute(exp.Create(this=schema, kind="SCHEMA", exists=True))
             if MARKS in self._connection.tables(self._tables.schema):
                 query = self._tables.render(self._tables.marks())
                 self._marks = newest_marks(self._connection.read(query).read_all().to_pylist())
             else:
-                self._do(self._tables.create(self._tables.table(MARKS), MARK_TYPES))
+                self._execute(self._tables.create(self._tables.table(MARKS), MARK_TYPES))
 
     def mark(self, state_id: str, sync: str) -> HashMark | None:
         """The copy's mark for a sync, or None."""
@@ -147,7 +147,7 @@ class HashCopy:
     def can_change(self, state_id: str, sync: str) -> bool:
         """Whether single hashes can be changed, so that the table need not be rewritten."""
         version, mark = self._marks.get((state_id, sync), (0, None))
-        is_old = not self._tables.dialect.deletes and version % MOST_ADDITIONS == MOST_ADDITIONS - 1
+        is_old = not self._tables.dialect.deletes and version % MAX_ADDITIONS == MAX_ADDITIONS - 1
         return mark is not None and mark.digest != _WITHDRAWN and not is_old
 
     def replace(self, sync: str, mark: HashMark, rows: pa.RecordBatchReader) -> None:
@@ -155,7 +155,7 @@ class HashCopy:
         table = self._tables.of(mark.state_id, sync)
         with self._changing(sync, mark):
             self._connection.execute(self._tables.drop(table))
-            self._do(self._tables.create(table.copy(), self._tables.types))
+            self._execute(self._tables.create(table.copy(), self._tables.types))
             with self._staged(rows) as staged:
                 self._insert(table, staged, {"is_live": exp.true()}, mark.state_id, sync)
 
@@ -182,7 +182,7 @@ class HashCopy:
                 table = self._tables.of(state_id, sync)
                 if self._tables.dialect.deletes:
                     among = _column("key").isin(query=exp.select(_column("key")).from_(staged))
-                    self._do(exp.delete(table).where(among))
+                    self._execute(exp.delete(table).where(among))
                     live = exp.select(_column("key"), _column("row_hash")).from_(staged).where(_column("is_live"))
                     self._insert(table, live.subquery("live"), {}, state_id, sync)
                 else:
@@ -213,7 +213,7 @@ class HashCopy:
         version = self._version(mark.state_id, sync) + 1
         values = [mark.state_id, sync, self._tables.name_of(mark.state_id, sync), mark.rows, mark.digest, version]
         marks = self._tables.table(MARKS)
-        self._do(
+        self._execute(
             exp.insert(
                 exp.values([tuple(values)]),
                 marks,
@@ -224,7 +224,7 @@ class HashCopy:
             older = exp.and_(
                 _column("state_id").eq(mark.state_id), _column("sync").eq(sync), _column("version") < version
             )
-            self._do(exp.delete(marks.copy()).where(older))
+            self._execute(exp.delete(marks.copy()).where(older))
         self._marks[mark.state_id, sync] = (version, mark)
 
     def _version(self, state_id: str, sync: str) -> int:
@@ -238,7 +238,7 @@ class HashCopy:
         values = {"key": _column("key"), "row_hash": _column("row_hash"), **more, "version": version}
         names = list(self._tables.types)
         query = exp.select(*(values[name] for name in names)).from_(source)
-        self._do(exp.insert(query, table.copy(), columns=[exp.to_identifier(name, quoted=True) for name in names]))
+        self._execute(exp.insert(query, table.copy(), columns=[exp.to_identifier(name, quoted=True) for name in names]))
 
     @contextmanager
     def _staged(self, rows: pa.RecordBatchReader) -> Iterator[exp.Table]:
@@ -246,7 +246,7 @@ class HashCopy:
         yield exp.Table(this=exp.Var(this=named))
         self._connection.execute(f"DROP TABLE {named}")
 
-    def _do(self, statement: exp.Expr) -> None:
+    def _execute(self, statement: exp.Expr) -> None:
         self._connection.execute(self._tables.render(statement))
 
 

@@ -53,7 +53,7 @@ def describe_place(name: str, target: Mapping[str, Any]) -> str:
 
 def patience_for(name: str, target: Mapping[str, Any], limits: TimeLimits) -> Patience:
     """How long to wait, from the settings, the profile, or the defaults, in this order."""
-    connect = limits.connect_seconds or _of_profile(target)
+    connect = limits.connect_seconds or _profile_seconds(target)
     if connect is None:
         connect = BROWSER_SECONDS if _needs_browser(target) else STARTING_SECONDS.get(name, CONNECT_SECONDS)
         if target.get("extensions"):
@@ -61,7 +61,7 @@ def patience_for(name: str, target: Mapping[str, Any], limits: TimeLimits) -> Pa
     return Patience(connect_seconds=connect, read_seconds=limits.read_seconds or READ_SECONDS)
 
 
-def _of_profile(target: Mapping[str, Any]) -> float | None:
+def _profile_seconds(target: Mapping[str, Any]) -> float | None:
     """The total of the profile's timeouts and retries in seconds, but at least the default."""
     retries = target.get("retries") or target.get("connect_retries") or 0
     if isinstance(retries, Mapping):  # dbt-duckdb's, which doubles the wait before each retry

@@ -169,7 +169,7 @@ def log_in(target: Mapping[str, Any], **settings: Any) -> Connection:
         try:
             connection = Connection(build_conninfo(target, **settings))
         except adbc_driver_manager.Error as error:
-            if attempt < attempts and _may_pass(error):
+            if attempt < attempts and _is_transient(error):
                 time.sleep(min(attempt * attempt, CONNECT_TIMEOUT_SECONDS))  # the same intervals as dbt-postgres
                 continue
             raise _connect_failure(target, error) from None
@@ -273,7 +273,7 @@ def _is_auth(message: str) -> bool:
     return any(word in message for word in AUTH_WORDS) or ('role "' in message and "does not exist" in message)
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     message = str(error)
     return not _is_auth(message) and "does not exist" not in message and "could not translate host" not in message
 

@@ -256,7 +256,7 @@ TYPE_NAMES = {
 TIMES = frozenset({"time without time zone", "time with time zone"})
 
 
-def _clock(text: str) -> time:
+def _time_of_day(text: str) -> time:
     whole, _, fraction = text.partition(".")
     return time.fromisoformat(whole).replace(microsecond=int(fraction.ljust(6, "0")[:6]))
 
@@ -264,7 +264,7 @@ def _clock(text: str) -> time:
 # Conversions of the connector's values. It returns a 32-bit float with the digits of a 64-bit one.
 CONVERTS: Mapping[str, Callable[[Any], Any]] = {
     "real": shortest_single,
-    "time without time zone": _clock,
+    "time without time zone": _time_of_day,
     "time with time zone": zoned_time_text,
     "interval year to month": lambda span: interval_text(span.months, 0, 0),
     "interval day to second": lambda span: duration_text(timedelta(microseconds=span.microseconds)),

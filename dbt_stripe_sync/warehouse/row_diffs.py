@@ -90,7 +90,7 @@ class WarehouseRowDiffs:
 
     def all_rows(self, rows: HashedRows) -> RowSource:
         """Every row with its hash."""
-        query = exp.select(*self._own(rows), self._hash(rows).as_(ROW_HASH, quoted=True))
+        query = exp.select(*self._mapped_columns(rows), self._hash(rows).as_(ROW_HASH, quoted=True))
         return self._source(rows, self._joined(rows, query), ROW_HASH)
 
     def hashes(self, rows: HashedRows) -> RowSource:
@@ -104,7 +104,7 @@ class WarehouseRowDiffs:
         """The rows with some keys, each with its key and its hash. Raises `TypeError` if the engine has no `among`."""
         if self._dialect.among is None:
             raise TypeError(self._dialect.sqlglot)
-        query = self._joined(rows, exp.select(*self._own(rows), *self._key_and_hash(rows)))
+        query = self._joined(rows, exp.select(*self._mapped_columns(rows), *self._key_and_hash(rows)))
         wanted = query.where(self._dialect.among(self._key(rows.source, rows.key), keys))
         return self._source(rows, wanted, ROW_KEY, ROW_HASH)
 
@@ -127,10 +127,10 @@ class WarehouseRowDiffs:
                 kind.as_(ROW_KIND, quoted=True),
                 key.copy().as_(ROW_KEY, quoted=True),
                 _column(ROW_HASH, FOUND).as_(ROW_HASH, quoted=True),
-                *self._own(rows),
+                *self._mapped_columns(rows),
             )
             .from_(found)
-            .join(_raw(rows.source), on=self._key(rows.source, rows.key).eq(key.copy()), join_type="left")
+            .join(_source_table(rows.source), on=self._key(rows.source, rows.key).eq(key.copy()), join_type="left")
         )
         both = exp.union(differing, self._counts(rows, known), distinct=False)
         return self._source(rows, both, ROW_KIND, ROW_KEY, ROW_HASH)
@@ -138,7 +138,7 @@ class WarehouseRowDiffs:
     def children(self, child: HashedChild, parents: Sequence[str]) -> RowSource:
         """The rows of a child model that belong to some parents, matched by the text of the columns that join them."""
         among = self._key(child.source, child.on).isin(*(exp.Literal.string(parent) for parent in parents))
-        query = exp.select("*").from_(_raw(child.source)).where(among if parents else exp.false())
+        query = exp.select("*").from_(_source_table(child.source)).where(among if parents else exp.false())
         return RowSource(
             name=child.source.name, relation=None, sql=self._tables.render(query), columns=child.source.columns
         )
@@ -151,7 +151,7 @@ class WarehouseRowDiffs:
         Rows and hashes are joined by the hash alone, which includes the key. That is much cheaper than a join by key.
         The counts detect rows that matched another key's hash.
         """
-        keys = {name: self._named(rows.source, name).as_(name, quoted=True) for name in rows.key}
+        keys = {name: self._column_of(rows.source, name).as_(name, quoted=True) for name in rows.key}
         now = exp.select(*keys.values(), self._hash(rows).as_(ROW_HASH, quoted=True))
         hashed, of_known = _column(ROW_HASH, NOW), _column("row_hash", KNOWN)
         key = exp.Coalesce(this=_key_text([_column(name, NOW) for name in keys]), expressions=[_column("key", KNOWN)])
@@ -173,7 +173,7 @@ class WarehouseRowDiffs:
 
     def _counts(self, rows: HashedRows, known: exp.Select) -> exp.Select:
         """One row with the numbers of the model's rows, of rows without a key, and of hashes in the copy."""
-        without_key = exp.or_(*(self._named(rows.source, name).is_(exp.null()) for name in rows.key))
+        without_key = exp.or_(*(self._column_of(rows.source, name).is_(exp.null()) for name in rows.key))
         numbers = [
             exp.Count(this=exp.Star()),
             exp.Count(this=exp.Case().when(without_key, exp.Literal.number(1))),
@@ -187,10 +187,10 @@ class WarehouseRowDiffs:
             exp.Literal.string(COUNTS).as_(ROW_KIND, quoted=True),
             whole.as_(ROW_KEY, quoted=True),
             *(exp.null().as_(name, quoted=True) for name in (ROW_HASH, *rows.source.columns)),
-        ).from_(_raw(rows.source))
+        ).from_(_source_table(rows.source))
 
-    def _own(self, rows: HashedRows) -> list[exp.Expr]:
-        return [self._named(rows.source, name).as_(name, quoted=True) for name in rows.source.columns]
+    def _mapped_columns(self, rows: HashedRows) -> list[exp.Expr]:
+        return [self._column_of(rows.source, name).as_(name, quoted=True) for name in rows.source.columns]
 
     def _key_and_hash(self, rows: HashedRows) -> list[exp.Expr]:
         key = self._key(rows.source, rows.key)
@@ -198,7 +198,7 @@ class WarehouseRowDiffs:
 
     def _hash(self, rows: HashedRows) -> exp.Expr:
         columns = [
-            TypedColumn(sql=self._named(rows.source, name), type=self._type(rows.source, name))
+            TypedColumn(sql=self._column_of(rows.source, name), type=self._type(rows.source, name))
             for name in rows.source.columns
         ]
         columns += [
@@ -208,11 +208,11 @@ class WarehouseRowDiffs:
 
     def _joined(self, rows: HashedRows, query: exp.Select) -> exp.Select:
         """The query over the rows, each joined with a digest of its child rows that doesn't depend on their order."""
-        query = query.from_(_raw(rows.source))
+        query = query.from_(_source_table(rows.source))
         for number, child in enumerate(rows.children):
             name = f"{CHILD}{number}"
             columns = [
-                TypedColumn(sql=self._named(child.source, column), type=self._type(child.source, column))
+                TypedColumn(sql=self._column_of(child.source, column), type=self._type(child.source, column))
                 for column in child.source.columns
             ]
             hashed = exp.cast(self._dialect.hash_row(columns, rows.salt), "decimal(38, 0)")
@@ -223,7 +223,7 @@ class WarehouseRowDiffs:
             key = self._key(child.source, child.on)
             of_parents = (
                 exp.select(key.as_("parent", quoted=True), digest.as_("digest", quoted=True))
-                .from_(_raw(child.source))
+                .from_(_source_table(child.source))
                 .group_by(key.copy())
             )
             on = self._key(rows.source, child.parent_on).eq(_column("parent", name))
@@ -231,7 +231,7 @@ class WarehouseRowDiffs:
         return query
 
     def _key(self, source: RowSource, names: Sequence[str]) -> exp.Expr:
-        return _key_text([self._named(source, name) for name in names])
+        return _key_text([self._column_of(source, name) for name in names])
 
     def _described(self, source: RowSource) -> Mapping[str, SourceColumn]:
         if source not in self._columns:
@@ -243,7 +243,7 @@ class WarehouseRowDiffs:
     def _type(self, source: RowSource, name: str) -> str:
         return self._described(source)[name].type.lower().split("(", 1)[0].strip()
 
-    def _named(self, source: RowSource, name: str) -> exp.Column:
+    def _column_of(self, source: RowSource, name: str) -> exp.Column:
         return _column(self._described(source)[name].name, "source_rows")
 
     def _source(self, rows: HashedRows, query: exp.Expr, *added: str) -> RowSource:
@@ -275,6 +275,6 @@ def _column(name: str, table: str) -> exp.Column:
     return exp.column(exp.to_identifier(name, quoted=True), table=table)
 
 
-def _raw(source: RowSource) -> exp.Table:
+def _source_table(source: RowSource) -> exp.Table:
     """The model's relation or query as dbt renders it, with the alias `source_rows`."""
     return exp.Table(this=exp.Var(this=from_clause(source)))

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.ports import State
     from dbt_stripe_sync.model.run import Intent, Outcome
 
-MOST_AT_ONCE = 500
+MAX_BATCH = 500
 # A commit costs about as much for one change as for a hundred. If many changes are in flight, the next commit waits
 # this long for more of them. That is short compared with a response from Stripe, and halves the number of commits.
 GATHERING_SECONDS = 0.02
-FEW = 16
+MIN_BATCH_TO_GATHER = 16
 
 
 class Journal:
@@ -66,9 +66,9 @@ class Journal:
         last = 0
         while not self._ending or self._waiting:
             await self._wake.wait()
-            if FEW < last < MOST_AT_ONCE and not self._ending:
+            if MIN_BATCH_TO_GATHER < last < MAX_BATCH and not self._ending:
                 await asyncio.sleep(GATHERING_SECONDS)
-            batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
             if not self._waiting and not self._ending:
                 self._wake.clear()
             last = len(batch)

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 # More than Stripe's rate limit for an account ever needs (100 calls a second, with responses in about 0.3 seconds).
-MOST_UNDER_WAY = 48
+MAX_IN_FLIGHT = 48
 # If the server is faster than Stripe, as many changes as finish in this time, so that a stop takes no longer.
-SECONDS_TO_END = 0.5
+SECONDS_TO_FINISH = 0.5
 # With --fail-fast: enough for the rate limit of one endpoint, and few enough that little is sent after a failure.
-FEW_UNDER_WAY = 8
+MAX_IN_FLIGHT_FAIL_FAST = 8
 # If the account's rate limit is low, no more changes than it allows in this time, because a stop waits for them all.
 SECONDS_OF_PACE = 1.5
 
 
 def turns_at(calls_per_second: float, *, fail_fast: bool) -> Turns:
     """Enough turns to use the account's rate limit, but no more than a stop can finish quickly."""
-    most, seconds = (FEW_UNDER_WAY, 0.0) if fail_fast else (MOST_UNDER_WAY, SECONDS_TO_END)
+    most, seconds = (MAX_IN_FLIGHT_FAIL_FAST, 0.0) if fail_fast else (MAX_IN_FLIGHT, SECONDS_TO_FINISH)
     paced = ceil(calls_per_second * SECONDS_OF_PACE) if calls_per_second < most else most
     return Turns(least=max(1, min(most, paced)), seconds=seconds)
 
@@ -39,8 +39,8 @@ class Turns(Struct):
     had all the turns, most of the account's rate limit would be unused.
     """
 
-    least: int = MOST_UNDER_WAY
-    seconds: float = SECONDS_TO_END
+    least: int = MAX_IN_FLIGHT
+    seconds: float = SECONDS_TO_FINISH
     _in_flight: Counter[str] = field(default_factory=Counter)
     _ended: deque[float] = field(default_factory=deque)
     _waiting: dict[str, deque[asyncio.Future[None]]] = field(default_factory=dict)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # With fewer records, reading every row is faster than two queries.
 MANY_RECORDS = 50_000
 # The most rows that are requested by key. If more rows differ, all rows are read.
-MOST_DIFFERING = 200_000
+MAX_DIFFERING = 200_000
 
 
 def has_many_records(workspace: Workspace, sync: Sync) -> bool:
@@ -60,9 +60,9 @@ def count_hashed(workspace: Workspace, staged: Staged, hashed: int) -> RowCounts
 
 def differing_keys(workspace: Workspace, staged: Staged) -> Sequence[str] | None:
     """The keys of the rows that differ; None if there are too many for a query."""
-    query = f"SELECT DISTINCT row_key FROM {staged.answer} WHERE row_key IS NOT NULL LIMIT {MOST_DIFFERING + 1}"
+    query = f"SELECT DISTINCT row_key FROM {staged.answer} WHERE row_key IS NOT NULL LIMIT {MAX_DIFFERING + 1}"
     keys = [key for (key,) in workspace.all(query)]
-    return None if len(keys) > MOST_DIFFERING else keys
+    return None if len(keys) > MAX_DIFFERING else keys
 
 
 def is_complete(workspace: Workspace, staged: Staged) -> bool:
