@@ -48,7 +48,7 @@ AUTH_WORDS = ("unauthenticated", "invalid_grant", "could not find default creden
 
 
 def connect(target: Mapping[str, Any], project_root: Path) -> AdbcWarehouse:
-    """Open the project as the profile says. Raises `WarehouseError`."""
+    """Connect with the profile's settings. Raises `WarehouseError`."""
     options = build_options(target, project_root)
     place = f"BigQuery project `{_project(target)}`"
     try:
@@ -71,7 +71,7 @@ def dialect(statement_options: Mapping[str, str]) -> Dialect:
 
 
 def build_options(target: Mapping[str, Any], project_root: Path) -> dict[str, str]:
-    """The profile as options of the ADBC driver's database. They hold secrets. Raises `WarehouseError`."""
+    """The profile as options of the ADBC driver's database. They contain secrets. Raises `WarehouseError`."""
     if target.get("api_endpoint"):
         raise bad_setting("bigquery", "api_endpoint", "is not known to the driver")
     options: dict[str, Any] = {

@@ -122,7 +122,7 @@ class DatabricksWarehouse:
 
 
 def connect(target: Mapping[str, Any], project_root: Path) -> DatabricksWarehouse:
-    """Open a session as the profile says. Raises `WarehouseError`."""
+    """Open a session with the profile's settings. Raises `WarehouseError`."""
     del project_root  # no setting names a file
     place = f"Databricks at {target.get('host')}"
     options = build_options(target)
@@ -156,7 +156,7 @@ def read_sql(column: str, kind: str) -> str:
 
 
 def build_options(target: Mapping[str, Any]) -> dict[str, Any]:
-    """The profile as arguments of the connector. They hold secrets. Raises `WarehouseError`."""
+    """The profile as arguments of the connector. They contain secrets. Raises `WarehouseError`."""
     missing = [name for name in ("host", "http_path") if not target.get(name)]
     if missing:
         raise bad_setting("databricks", missing[0], "is missing")

@@ -115,7 +115,7 @@ def _attachment(entry: Any, project_root: Path) -> Attachment:
 
 def is_remote(path: str) -> bool:
     """Whether a profile's path is something other than a local file."""
-    # dbt-duckdb takes URLs (s3://, https://) and prefixed catalogs (md:, ducklake:, postgres:) as they are.
+    # dbt-duckdb passes URLs (s3://, https://) and prefixed catalogs (md:, ducklake:, postgres:) on unchanged.
     return "://" in path or path.startswith((*MOTHERDUCK, "ducklake:", "postgres:", "mysql:", "sqlite:"))
 
 

@@ -76,7 +76,7 @@ class LogConnection(Protocol):
         ...
 
     def read(self, sql: str) -> pa.RecordBatchReader:
-        """A query's rows."""
+        """The rows of a query."""
         ...
 
     def stage(self, name: str, rows: pa.RecordBatchReader) -> str:
@@ -92,11 +92,11 @@ class LogConnection(Protocol):
         ...
 
     def cancel(self) -> None:
-        """Stop what runs, from another thread."""
+        """Cancel the running statement, from another thread."""
         ...
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         ...
 
 
@@ -209,11 +209,11 @@ class WarehouseLog:
             self._delete(staged)
 
     def cancel(self) -> None:
-        """Stop what runs, from another thread."""
+        """Cancel the running statement, from another thread."""
         self._connection.cancel()
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._connection.close()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────

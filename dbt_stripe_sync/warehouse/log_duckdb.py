@@ -68,7 +68,7 @@ class DuckDBLog:
             raise self._failed(error) from None
 
     def read(self, sql: str) -> pa.RecordBatchReader:
-        """A query's rows."""
+        """The rows of a query."""
         try:
             return self._connection.sql(sql).to_arrow_reader(BATCH_ROWS)
         except duckdb.Error as error:
@@ -98,7 +98,7 @@ class DuckDBLog:
         return frozenset(str(name).lower() for (name,) in self._rows(query, schema))
 
     def cancel(self) -> None:
-        """Stop what runs, from another thread."""
+        """Cancel the running statement, from another thread."""
         self._connection.interrupt()
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import WarehouseError
     from dbt_stripe_sync.warehouse.adbc_connection import Connection
 
-# Locks on the log's tables must not block a run.
+# How long to wait for locks on the log's tables, so that they can't block a run.
 LOCK_SECONDS = 30
 # A lost server is noticed within a minute (postgresql.org/docs/current/libpq-connect.html).
 KEEPALIVE = {"keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
@@ -80,7 +80,7 @@ class PostgresLog:
             raise self._failed(error) from None
 
     def read(self, sql: str) -> pa.RecordBatchReader:
-        """A query's rows."""
+        """The rows of a query."""
         try:
             return self._cursor.reader(sql)
         except adbc_driver_manager.Error as error:
@@ -113,11 +113,11 @@ class PostgresLog:
         return frozenset(str(name) for (name,) in self._rows(query))
 
     def cancel(self) -> None:
-        """Stop what runs, from another thread."""
+        """Cancel the running statement, from another thread."""
         self._cursor.cancel()
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._cursor.close()
         self._connection.close()
 
@@ -154,7 +154,7 @@ class PostgresLog:
 
 
 def connect(target: Mapping[str, Any], project_root: Path, read_seconds: float, purpose: Purpose = LOG) -> PostgresLog:
-    """Log in as the profile says. Raises `WarehouseError`."""
+    """Connect with the profile's settings. Raises `WarehouseError`."""
     del project_root  # libpq resolves certificate paths as dbt's driver does
     user = str(target.get("role") or target.get("user"))
     return PostgresLog(log_in(target, **KEEPALIVE), user, read_seconds, purpose)

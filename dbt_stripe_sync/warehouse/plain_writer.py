@@ -39,7 +39,7 @@ class WritableWarehouse(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         ...
 
 
@@ -70,7 +70,7 @@ class PlainWriter:
         self._warehouse.execute(sql)
 
     def read(self, sql: str) -> pa.RecordBatchReader:
-        """A query's rows."""
+        """The rows of a query."""
         source = RowSource(name=self._tables.schema, relation=None, sql=sql, columns=())
         names = tuple(self._warehouse.columns(source))
         return self._warehouse.rows(RowSource(name=source.name, relation=None, sql=sql, columns=names))
@@ -111,7 +111,7 @@ class PlainWriter:
             cancel()
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._warehouse.close()
 
 

@@ -157,7 +157,7 @@ class PostgresWarehouse:
 
 
 def connect(target: Mapping[str, Any], project_root: Path) -> PostgresWarehouse:
-    """Log in as the profile says. Raises `WarehouseError`: `warehouse-unreachable` or `warehouse-auth`."""
+    """Connect with the profile's settings. Raises `WarehouseError`: `warehouse-unreachable` or `warehouse-auth`."""
     del project_root  # libpq resolves certificate paths as dbt's driver does
     return PostgresWarehouse(log_in(target))
 

@@ -124,7 +124,7 @@ class RedshiftWarehouse:
 
 
 def connect(target: Mapping[str, Any], project_root: Path) -> RedshiftWarehouse:
-    """Log in as the profile says. Raises `WarehouseError`."""
+    """Connect with the profile's settings. Raises `WarehouseError`."""
     del project_root  # no setting names a file
     options = build_options(target)
     place = f"Redshift at {options['host']}:{options['port']}, database `{options.get('database')}`,"
@@ -161,7 +161,7 @@ def _prepare_session(connection: Any, place: str, target: Mapping[str, Any]) -> 
 
 
 def build_options(target: Mapping[str, Any]) -> dict[str, Any]:
-    """The profile as arguments of the connector. They hold secrets. Raises `WarehouseError`."""
+    """The profile as arguments of the connector. They contain secrets. Raises `WarehouseError`."""
     host = str(target.get("host", ""))
     serverless = bool(target.get("is_serverless")) or "serverless" in host
     options: dict[str, Any] = {

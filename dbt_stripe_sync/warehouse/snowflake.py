@@ -60,7 +60,7 @@ PLAIN_OPTIONS = {
 
 
 def connect(target: Mapping[str, Any], project_root: Path) -> AdbcWarehouse:
-    """Log in as the profile says. Raises `WarehouseError`."""
+    """Connect with the profile's settings. Raises `WarehouseError`."""
     place = f"Snowflake account `{target.get('account')}`, database `{target.get('database')}`,"
     check_reachable(place, _host(target), int(target.get("port") or HTTPS_PORT))
     options = build_options(target, project_root, refreshed_token=_refreshed_token(target))
@@ -96,7 +96,7 @@ def dialect(statement_options: Mapping[str, str]) -> Dialect:
 def build_options(
     target: Mapping[str, Any], project_root: Path, *, refreshed_token: str | None = None
 ) -> dict[str, str]:
-    """The profile as options of the ADBC driver. They hold secrets.
+    """The profile as options of the ADBC driver. They contain secrets.
 
     `refreshed_token` is the access token for the profile's refresh token. Raises `WarehouseError`.
     """
