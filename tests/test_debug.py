@@ -150,6 +150,18 @@ def test_run_without_any_sync_says_how_to_write_the_first(customers):
     assert "warning[no-syncs]" in ran.text
 
 
+def test_without_a_key_a_project_without_syncs_is_told_about_both(customers, monkeypatch):
+    monkeypatch.delenv("STRIPE_API_KEY")
+    customers.models["customers"].pop("meta")
+    customers.write_manifest()
+
+    ran = customers.cli()
+
+    assert ran.exit_code == 2
+    assert ran.err.count("error[no-stripe-key]") == 1
+    assert ran.err.count("warning[no-syncs]") == 1
+
+
 def test_on_a_terminal_every_line_fits_and_an_empty_line_follows_a_problem(business):
     business.rows("people", (1, "Ann"), columns="id int, name text")
     business.sync("people", resource="customer", key="id", fields={"name": "the_name_of_a_person_as_printed"})
