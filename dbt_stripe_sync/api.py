@@ -88,12 +88,16 @@ class Project:
         return self.workload
 
     def _load_with_key(self) -> Workload:
-        """The workload, for methods that need a Stripe key. A missing key is reported together with missing columns."""
+        """The workload, for methods that need a Stripe key.
+
+        A missing key is reported together with missing columns, or with the lack of any sync.
+        """
         workload = self._load()
         try:
             _ = workload.key
         except ConfigError as error:
-            raise ConfigError((*error.problems, *find_missing_columns(workload.dbt, workload.syncs))) from None
+            found = (*error.problems, *workload.warnings) if not workload.syncs else error.problems
+            raise ConfigError((*found, *find_missing_columns(workload.dbt, workload.syncs))) from None
         return workload
 
     def look_back(self) -> None:
@@ -429,9 +433,9 @@ def _reviewing(review: Review | None) -> Review | None:
     return look
 
 
-def _announce_interrupt(under_way: int) -> None:
-    if under_way:
-        _log().warning("Finishing %s; press Ctrl-C again to quit.", counted(under_way, "request"))
+def _announce_interrupt(in_flight: int) -> None:
+    if in_flight:
+        _log().warning("Finishing %s; press Ctrl-C again to quit.", counted(in_flight, "request"))
 
 
 def _log() -> logging.Logger:

@@ -20,6 +20,7 @@ from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.dbt.command import find_dbt
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
+from dbt_stripe_sync.report.lines import wrap
 from dbt_stripe_sync.report.plan_text import PlanStyle, render_plan
 from dbt_stripe_sync.report.run_json import write_results
 from dbt_stripe_sync.sandbox import Sandbox
@@ -77,7 +78,7 @@ def run_demo(*, warehouse: str, folder: Path, say: Callable[[str], None]) -> int
         sandbox = stack.enter_context(Sandbox(port=0))
         stage = Stage(folder=folder, target=warehouse, environment=environment, sandbox=sandbox, say=say)
         well = _play(stage)
-    say(f"\nTook {perf_counter() - started:.0f} s. The project, its warehouse and its state are in {folder}.")
+    say(f"\nTook {perf_counter() - started:.0f} s. The project, its warehouse and its state are in\n{folder}.")
     say("Read models/stripe/schema.yml there to see how the syncs are defined.")
     return 0 if well else 1
 
@@ -90,15 +91,17 @@ def _play(stage: Stage) -> bool:
     first = _sync(stage)
     objects = {name: stage.sandbox.count(name) for name in sorted({counts.resource for counts in first.counts})}
     rows = sum(counts.rows for counts in first.counts)
-    say(f"   {rows} rows; the local Stripe now holds {', '.join(counted(n, name) for name, n in objects.items())}.")
+    held = ", ".join(counted(n, name) for name, n in objects.items())
+    for line in wrap(f"{rows} rows; the local Stripe now holds {held}.", WIDTH, indent="   "):
+        say(line)
     own = objects["invoice"] - sum(counts.rows for counts in first.counts if counts.resource == "invoice")
-    say(f"   (Stripe created {own} of the invoices itself: the first one of each subscription.)")
+    say(f"   (Stripe created {own} of the invoices itself: the first of each subscription.)")
 
     say("3. dbt-stripe-sync again: nothing has changed, so nothing is sent")
     second_writes = _writes(stage, lambda: _sync(stage))
     say(f"   {second_writes} write calls.")
 
-    say("4. The business changes, and dbt builds again: a price, an address, an account that closes …")
+    say("4. A price and an address change, an account closes, and dbt builds again")
     _edit(stage.folder)
     _build(stage)
     say("   dbt-stripe-sync plan --show-values\n")
@@ -113,12 +116,12 @@ def _play(stage: Stage) -> bool:
     before = len(stage.sandbox.writes())
     report = _sync(stage)
     sent = len(stage.sandbox.writes()) - before
-    say(f"   {report.done['succeeded']} of {planned} changes done with {sent} write calls ({calls} planned).")
+    say(f"   {report.done['succeeded']} of {planned} changes succeeded with {sent} write calls ({calls} planned).")
     after = _writes(stage, lambda: _sync(stage))
     say(f"   And once more: {after} write calls.")
     results = stage.project.workload.dbt.target_path / "stripe_sync_results.json"
     write_results(report, results)
-    say(f"   What was done: {results}")
+    say(f"   Results: {results}")
     return (
         first.done["succeeded"] == rows
         and second_writes == after == 0

@@ -137,7 +137,11 @@ async def settle(parts: Parts, run_id: str, progress: Progress) -> Sequence[Outc
 def sending_of(workload: Workload, plan: Plan, *, fail_fast: bool) -> Sending:
     """How a plan's changes are sent."""
     limits = workload.limits(livemode=plan.header.livemode)
-    return Sending(fail_fast=fail_fast, most_alike=workload.settings.max_rejections_per_cause, pace=limits.account)
+    return Sending(
+        fail_fast=fail_fast,
+        max_rejections_per_cause=workload.settings.max_rejections_per_cause,
+        pace=limits.account,
+    )
 
 
 async def send(parts: Parts, plan: Plan, sending: Sending, run_id: str, progress: Progress, stop: Stop) -> Tally:

@@ -1,4 +1,4 @@
-"""`diff: warehouse`: updates the warehouse's copy of the state's hashes after a run.
+"""Updates the warehouse's copy of the state's hashes after a run, for `diff: warehouse`.
 
 The state is authoritative (`state/accepted.py`); the copy is read to plan (`warehouse/row_diffs.py`) and only written
 here (`warehouse/hash_table.py`). The copy has a mark. If it isn't the state's, the copy isn't trusted, and the run
@@ -42,7 +42,7 @@ def compared_there(workload: Workload) -> frozenset[str]:
 
 
 def open_diffs(workload: Workload, warehouse: Warehouse) -> RowDiffs | None:
-    """Open what has the warehouse hash or compare rows, if a sync asks for that or if it saves reading rows.
+    """Let the warehouse hash or compare rows, if a sync's settings say so or if that saves reading rows.
 
     Raises `WarehouseError`.
     """
@@ -95,7 +95,7 @@ class _Writer:
         return {sync: mark for sync, mark in self._state.hash_marks().items() if sync in names}
 
     def _is_right(self, copy: HashCopy, sync: str, wanted: HashMark) -> bool:
-        """Whether the copy matches the state, possibly after adding what the last run has changed."""
+        """Whether the copy matches the state, if necessary after updating the rows that the last run changed."""
         run = self._state.last_run()
         known = copy.mark(wanted.state_id, sync)
         if run is None or known is None or not copy.is_whole(wanted.state_id, sync):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.workload import Workload
 
 # Objects of each sync that are looked up before a state changes accounts, since one may have been deleted.
-MOST_ASKED = 3
+OBJECTS_TO_CHECK = 3
 
 
 class Parts(Struct, frozen=True, kw_only=True):
@@ -77,7 +77,7 @@ async def bind_state(state: StateStore, stripe: Stripe, path: Path, account: Acc
         operation = read_catalog().resources[resource].operations.get("retrieve")
         if operation is None or len(operation.path_params) > 1:
             continue
-        for record in state.list_records(sync, limit=MOST_ASKED):
+        for record in state.list_records(sync, limit=OBJECTS_TO_CHECK):
             answer = await stripe.send(Call(resource=resource, operation="retrieve", target=record.stripe_id))
             if answer.verdict is Verdict.DONE:
                 state.bind_to(account.id)

@@ -77,7 +77,7 @@ def test_an_unset_environment_variable_in_the_profile(customers):
             [
                 "error[unknown-column]: sync `customers` reads column `e_mail`, which `customers` lacks",
                 "at models/schema.yml: customers.meta.stripe_sync.fields.email",
-                "columns are `id`, `email`, `name`; did you mean `email`?",
+                "did you mean `email`? columns are `id`, `email`, `name`",
             ],
         ),
         (

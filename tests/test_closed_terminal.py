@@ -12,11 +12,11 @@ import time
 import pytest
 from business import ROOT
 
-from dbt_stripe_sync.engine.apply.turns import MOST_UNDER_WAY
+from dbt_stripe_sync.engine.apply.turns import MAX_IN_FLIGHT
 from dbt_stripe_sync.sandbox import Fault
 
 # More than may be between their intent and their outcome, so that something is left when a run is told to end.
-ROWS = MOST_UNDER_WAY + 20
+ROWS = MAX_IN_FLIGHT + 20
 
 
 @pytest.fixture

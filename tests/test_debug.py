@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import duckdb
 import pytest
 from business import run_cli
+from on_terminal import in_a_terminal
 
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.state.access import open_state
@@ -146,3 +148,38 @@ def test_run_without_any_sync_says_how_to_write_the_first(customers):
 
     assert ran.exit_code == 0
     assert "warning[no-syncs]" in ran.text
+
+
+def test_without_a_key_a_project_without_syncs_is_told_about_both(customers, monkeypatch):
+    monkeypatch.delenv("STRIPE_API_KEY")
+    customers.models["customers"].pop("meta")
+    customers.write_manifest()
+
+    ran = customers.cli()
+
+    assert ran.exit_code == 2
+    assert ran.err.count("error[no-stripe-key]") == 1
+    assert ran.err.count("warning[no-syncs]") == 1
+
+
+def test_on_a_terminal_every_line_fits_and_an_empty_line_follows_a_problem(business):
+    business.rows("people", (1, "Ann"), columns="id int, name text")
+    business.sync("people", resource="customer", key="id", fields={"name": "the_name_of_a_person_as_printed"})
+
+    shown, code = in_a_terminal(business, ["debug"])
+    warned, _ = in_a_terminal(business, ["parse"])
+
+    assert code == 2
+    assert max(map(len, shown.splitlines())) <= 80, shown
+    assert re.search(r"^FAIL  warehouse    .*\n {19}\S", shown, re.MULTILINE), shown
+    assert re.search(r"hint: .*\n(  .*\n)*\nok    stripe ", shown), shown
+    assert warned.endswith("\n\n1 sync is well formed, with 1 warning.\n")
+
+
+def test_in_a_pipe_a_check_is_one_line_of_any_length(business):
+    business.rows("people", (1, "Ann"), columns="id int, name text")
+    business.sync("people", resource="customer", key="id", fields={"name": "the_name_of_a_person_as_printed"})
+
+    lines = business.cli("debug").out.splitlines()
+
+    assert [line.split()[1] for line in lines] == ["project", "syncs", "warehouse", "stripe", "permissions", "state"]

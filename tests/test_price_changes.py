@@ -68,7 +68,7 @@ def test_a_plan_says_who_moves_what_they_pay_and_what_is_prorated(shop):
     said = "price [desk] 10.00 USD -> 12.50 USD per month: moves 7 subscriptions of `subs`, 9 units"
     assert said in plan.text
     assert "`proration_behavior: create_prorations`, Stripe's default: the difference for the rest" in plan.text
-    assert "in all +22.50 USD per month" in plan.text
+    assert "in total +22.50 USD per month" in plan.text
     assert "~ 6 rows alike" in plan.text
     assert "price [desk]: moves 7 subscriptions of `subs`" in quiet.text
     assert "12.50" not in quiet.text
@@ -89,7 +89,7 @@ def test_amounts_are_shown_without_other_values_where_the_settings_say_so(shop):
 
     assert "10.00 USD -> 8.00 USD per month" in plan.text
     assert "`proration_behavior: none`: nothing is charged or credited" in plan.text
-    assert "in all -18.00 USD per month" in plan.text
+    assert "in total -18.00 USD per month" in plan.text
 
 
 @pytest.mark.telling

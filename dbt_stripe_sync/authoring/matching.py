@@ -225,7 +225,7 @@ def _check_names(named: Sequence[str], columns: Mapping[str, str], model: str) -
             code="unknown-column",
             summary=f"`{model}` has no column `{column}`",
             where=Location(model=model),
-            hint=f"columns are {listed(columns)}{did_you_mean(column, columns)}",
+            hint=f"{did_you_mean(column, columns)}columns are {listed(columns)}",
         )
         for column in named
         if column not in columns

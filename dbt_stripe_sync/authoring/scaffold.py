@@ -55,7 +55,7 @@ def find_model(manifest: Manifest, name: str) -> ModelNode:
     node = models_by_name(manifest.nodes.values(), manifest.project_name).get(name)
     if node is None:
         names = [node.name for node in manifest.nodes.values()]
-        hint = f"models are named as in `ref()`{did_you_mean(name, names)}"
+        hint = f"{did_you_mean(name, names)}models are named as in `ref()`"
         raise ConfigError(Problem(code="unknown-model", summary=f"the project has no model `{name}`", hint=hint))
     if TAG in node.meta:
         where = Location(file=node.file, model=name)

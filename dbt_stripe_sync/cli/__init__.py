@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 # Each row that differs creates some dozen objects without cycles. With its default thresholds (700, 10, 10), Python
-# looks for cycles so often that a first plan takes half as long again.
+# looks for cycles so often that a first plan takes 50% longer.
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
 UNSUPPORTED = Problem(
     code="unsupported-system",

@@ -13,6 +13,7 @@ from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.report import tables
 from dbt_stripe_sync.report.json_values import json_problem
+from dbt_stripe_sync.report.lines import wrap
 
 OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), help="How to print it [default: text]")
 
@@ -32,6 +33,7 @@ def parse(project: Project, screen: Screen, *, output: str | None) -> int:
         screen.lines([orjson.dumps(document).decode()])
         return 1 if any(problem.severity is Severity.ERROR for problem in found) else 0
     screen.problems(found)
+    screen.separate(found)
     # Problems raise; only warnings are left here.
     warned = f", with {counted(len(found), 'warning')}" if found else ""
     screen.say([f"{count:,} {'sync is' if count == 1 else 'syncs are'} well formed{warned}."])
@@ -98,8 +100,10 @@ def debug(project: Project, screen: Screen, *, output: str | None) -> int:
             line = {"check": check.name, "ok": check.ok, "detail": check.detail, "problems": problems}
             screen.lines([orjson.dumps(line).decode()])
             continue
-        screen.lines([f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<12} {check.detail}"])
+        mark = f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<12} "
+        screen.lines(wrap(check.detail, screen.width, first=mark, indent=" " * len(mark)))
         screen.problems(check.problems)
+        screen.separate(check.problems)
     return 0 if all(check.ok for check in checks) else 2
 
 

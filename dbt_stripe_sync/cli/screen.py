@@ -21,7 +21,7 @@ from dbt_stripe_sync.report.progress_lines import log_line, open_progress
 from dbt_stripe_sync.report.redact import hide_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.report.progress import ProgressDisplay
@@ -106,6 +106,12 @@ class Screen(Struct, frozen=True, kw_only=True):
         if self.is_quiet:
             problems = [problem for problem in problems if problem.severity is Severity.ERROR]
         print_problems(problems, as_json=self.log_format == "json", color=self.color)
+
+    def separate(self, problems: Sequence[Problem]) -> None:
+        """Print an empty line between `problems` and the data after them, if both are on the same terminal."""
+        is_shared = self.is_interactive and sys.stderr.isatty()
+        if problems and is_shared and not self.is_quiet and self.log_format == "text":
+            self.notes([""])
 
 
 def wants_color() -> bool:

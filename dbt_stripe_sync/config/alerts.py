@@ -51,7 +51,7 @@ def _parse_alert(entry: Any, where: Location, problems: Problems) -> Alert | Non
     before = len(problems.found)
     for name in entry:
         if name not in KEYS:
-            hint = f"an alert has the settings {listed(KEYS)}{did_you_mean(str(name), KEYS)}"
+            hint = f"{did_you_mean(str(name), KEYS)}an alert has the settings {listed(KEYS)}"
             if name in {"url", "webhook"}:
                 hint = "name the variable that holds the address with `url_env`: the address is a secret"
             problems.add("unknown-setting", where.at_field(str(name)), f"an alert has no setting `{name}`", hint)

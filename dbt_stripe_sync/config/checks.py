@@ -76,7 +76,7 @@ def _check_options(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
         where = sync.where.at_field("options", name)
         if name not in known:
             hint = (
-                f"it takes {listed(known)}{did_you_mean(name, known)}"
+                f"{did_you_mean(name, known)}it takes {listed(known)}"
                 if known
                 else f"remove it: {with_article(resource.name)} has no options"
             )
@@ -103,7 +103,7 @@ def _check_findable(resource: Resource, by: str, where: Location, problems: Prob
             "match-not-possible",
             where,
             f"{with_article(resource.name)} can't be matched by `{by}`",
-            f"match by {listed(found_by)}{did_you_mean(by, found_by)}"
+            f"{did_you_mean(by, found_by)}match by {listed(found_by)}"
             if found_by
             else "remove it: nothing can match it",
         )
@@ -262,7 +262,7 @@ def check_together(
                 _check_findable(resources[reference.resource], reference.by, where.at_field("by"), problems)
         for name in sync.after:
             if name not in by_name:
-                hint = f"choose from {listed(sorted(by_name))}{did_you_mean(name, by_name)}"
+                hint = f"{did_you_mean(name, by_name)}choose from {listed(sorted(by_name))}"
                 where = sync.where.at_field("after")
                 problems.add("unknown-sync", where, f"`after` of `{sync.name}` names the unknown sync `{name}`", hint)
     cycle = find_cycle(well_formed)
@@ -295,7 +295,7 @@ def _check_reference(
 ) -> None:
     other = by_name.get(reference.sync)
     if other is None:
-        hint = f"choose from {listed(sorted(by_name))}{did_you_mean(reference.sync, by_name)}"
+        hint = f"{did_you_mean(reference.sync, by_name)}choose from {listed(sorted(by_name))}"
         problems.add("unknown-sync", where, f"`{sync.name}` refers to the unknown sync `{reference.sync}`", hint)
     elif not other.key or not reference.columns or other.resource not in resources:
         pass  # its problems are reported at its own location

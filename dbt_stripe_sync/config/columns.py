@@ -32,7 +32,7 @@ def check_columns(sync: Sync, columns: Mapping[str, Iterable[str]]) -> tuple[Pro
                 "unknown-column",
                 where,
                 f"sync `{sync.name}` reads column `{column}`, which `{model.label}` lacks",
-                f"columns are {listed(known)}{did_you_mean(column, known)}",
+                f"{did_you_mean(column, known)}columns are {listed(known)}",
             )
     return tuple(problems.found)
 

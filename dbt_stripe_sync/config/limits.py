@@ -29,7 +29,7 @@ def parse_limits(raw: Any, where: Location, problems: Problems) -> Limits:
             "unknown-key",
             where.at_field(str(name)),
             f"unknown limit `{name}`",
-            f"choose from {listed(LIMITS)}{did_you_mean(str(name), LIMITS)}",
+            f"{did_you_mean(str(name), LIMITS)}choose from {listed(LIMITS)}",
         )
     return Limits(
         max_reads=_parse_reads(raw[MAX_READS], where.at_field(MAX_READS), problems) if MAX_READS in raw else None,

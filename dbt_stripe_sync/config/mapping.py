@@ -107,7 +107,7 @@ def _shaped(raw: dict[str, Any], param: Param, context: MappingContext, where: L
             where,
             f"{'' if len(raw) == 1 else 'none of '}{listed(map(str, raw))} is {'not ' if len(raw) == 1 else ''}"
             "a kind of mapping",
-            f"a mapping has one of {listed(SHAPES)}{did_you_mean(str(next(iter(raw), '')), SHAPES)}",
+            f"{did_you_mean(str(next(iter(raw), '')), SHAPES)}a mapping has one of {listed(SHAPES)}",
         )
         return _shaped(meant, param, context, where) if (meant := _meant(raw)) else None
     for name in raw.keys() - SHAPES[kind]:
@@ -115,7 +115,7 @@ def _shaped(raw: dict[str, Any], param: Param, context: MappingContext, where: L
             "unknown-key",
             where.at_field(str(name)),
             f"`{name}` can't be used with `{kind}`",
-            f"it takes {listed(sorted(SHAPES[kind]))}{did_you_mean(str(name), SHAPES[kind])}",
+            f"{did_you_mean(str(name), SHAPES[kind])}it takes {listed(sorted(SHAPES[kind]))}",
         )
     return _PARSERS[kind](raw, param, context, where)
 
@@ -137,7 +137,7 @@ def _child_rows(raw: dict[str, Any], param: Param, context: MappingContext, wher
             "unknown-model",
             where.at_field("model"),
             f"the project has no model `{name}`",
-            f"child rows come from a model of this project{did_you_mean(name, context.models)}",
+            f"{did_you_mean(name, context.models)}child rows come from a model of this project",
         )
         node = context.models.get(closest(name, context.models) or "")
     is_list = param.kind is ParamKind.LIST and param.item is not None and not context.is_child

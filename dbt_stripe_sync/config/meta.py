@@ -114,7 +114,7 @@ def _check_columns(node: ModelNode, syncs: Sequence[str], problems: Problems) ->
                         "unknown-sync",
                         where,
                         f"column `{column}` names a field of the sync `{sync}`, which `{node.label}` lacks",
-                        f"it has {listed(syncs)}{did_you_mean(str(sync), syncs)}",
+                        f"{did_you_mean(str(sync), syncs)}it has {listed(syncs)}",
                     )
         else:
             problems.add(

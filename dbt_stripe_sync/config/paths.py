@@ -70,7 +70,7 @@ def find_param(params: Mapping[str, Param], path: tuple[str, ...], problems: Pro
                 "unknown-parameter",
                 where,
                 f"unknown parameter `{step}`{inside}",
-                f"it takes {listed(sorted(known))}{did_you_mean(step, known)}"
+                f"{did_you_mean(step, known)}it takes {listed(sorted(known))}"
                 if known
                 else "it has no nested parameters",
             )

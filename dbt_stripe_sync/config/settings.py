@@ -116,7 +116,7 @@ def parse_settings(raw: Any, *, file: str = "dbt_project.yml") -> tuple[Settings
     for name, value in raw.items():
         at = where.at_field(str(name))
         if name not in NAMES:
-            hint = f"choose from {listed(NAMES)}{did_you_mean(str(name), NAMES)}"
+            hint = f"{did_you_mean(str(name), NAMES)}choose from {listed(NAMES)}"
             problems.add("unknown-setting", at, f"unknown setting `{name}`", hint)
         elif value is not None:
             _take(chosen, str(name), value, at, problems)

@@ -27,9 +27,9 @@ def closest(name: str, names: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """`; did you mean …?` if one of the names is close, otherwise nothing."""
+    """The beginning of a hint, "did you mean `name`? ", if one of the names is close; otherwise an empty text."""
     known = list(names)
     close = get_close_matches(name, known, n=1)
     if not close:
         close = [other for other in known if other.lower() == name.lower()]
-    return f"; did you mean `{close[0]}`?" if close else ""
+    return f"did you mean `{close[0]}`? " if close else ""

@@ -177,7 +177,7 @@ class _Parser(Struct):
                     "unknown-key",
                     self.block.where.at_field(str(name)),
                     f"`stripe_sync` has no setting `{name}`",
-                    f"it takes {listed(KEYS, most=len(KEYS))}{did_you_mean(str(name), KEYS)}",
+                    f"{did_you_mean(str(name), KEYS)}it takes {listed(KEYS, most=len(KEYS))}",
                 )
         if not self.block.is_named:
             self.problems.add(
@@ -309,7 +309,7 @@ class _Parser(Struct):
                 f"unknown-{name.replace('_', '-')}",
                 self.block.where.at_field(name),
                 f"`{name}` can't be `{raw}`",
-                f"it is one of {listed(known)}{did_you_mean(str(raw), known)}",
+                f"{did_you_mean(str(raw), known)}it is one of {listed(known)}",
             )
         return known.get(str(raw), default)
 

@@ -62,7 +62,7 @@ def parse_column(raw: dict[str, Any], param: Param, context: MappingContext, whe
                 "unknown-conversion",
                 where.at_field("as"),
                 f"`{raw['as']}` is not a conversion",
-                f"choose from {listed(CONVERSIONS)}{did_you_mean(str(raw['as']), CONVERSIONS)}",
+                f"{did_you_mean(str(raw['as']), CONVERSIONS)}choose from {listed(CONVERSIONS)}",
             )
     currency, currency_column = raw.get("currency"), raw.get("currency_column")
     if convert_to is not Conversion.MINOR_UNITS and (currency or currency_column) and "as" not in raw:
@@ -181,7 +181,7 @@ def parse_sync_ref(raw: dict[str, Any], _param: Param, context: MappingContext, 
             "unknown-when-replaced",
             where.at_field("when_replaced"),
             f"`when_replaced` can't be `{named}`",
-            f"it is one of {listed(WHEN_REPLACED)}{did_you_mean(named, WHEN_REPLACED)}",
+            f"{did_you_mean(named, WHEN_REPLACED)}it is one of {listed(WHEN_REPLACED)}",
         )
     return SyncRef(sync=str(raw["sync"]), columns=columns, when_replaced=WHEN_REPLACED.get(named, WhenReplaced.FOLLOW))
 
@@ -218,7 +218,7 @@ def parse_nulls(named: Any, where: Location, problems: Problems) -> Nulls:
             "unknown-nulls",
             where,
             f"`nulls` can't be `{named}`",
-            f"it is one of {listed(NULLS)}{did_you_mean(str(named), NULLS)}",
+            f"{did_you_mean(str(named), NULLS)}it is one of {listed(NULLS)}",
         )
     return NULLS.get(str(named), Nulls.DEFAULT)
 

@@ -42,7 +42,7 @@ def list_fields(name: str, path: str | None) -> list[dict[str, Any]]:
     is_fixed = any(param is not None and param.immutable for param in params)
     inner = resource.params if not params else params[-1].inner if params[-1] is not None else None
     if not inner:
-        hint = f"it has {listed(resource.params)}{did_you_mean(path or '', resource.params)}"
+        hint = f"{did_you_mean(path or '', resource.params)}it has {listed(resource.params)}"
         raise ConfigError(
             Problem(code="unknown-parameter", summary=f"`{name}` has nothing inside a parameter `{path}`", hint=hint)
         )

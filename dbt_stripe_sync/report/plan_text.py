@@ -121,7 +121,7 @@ def _some_rows(plan: Plan, counts: SyncCounts, found: Found, style: PlanStyle, w
     yield from _rows(picked, found.rows(counts.sync), style, width)
     if hidden > 0:
         shown = ", ".join(f"{number:,} to {word}" for _, number, word in actions_of(counts))
-        text = f"… and {hidden:,} more ({shown} in all); `dbt-stripe-sync plan --all` shows every one"
+        text = f"… and {hidden:,} more ({shown} in total); `dbt-stripe-sync plan --all` shows every one"
         yield from wrap(text, width, indent=INDENT * 2, first=INDENT)
 
 

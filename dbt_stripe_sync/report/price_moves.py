@@ -107,7 +107,7 @@ def _totals(moves: list[PriceMove]) -> Iterator[str]:
             totals[move.price.currency] = totals.get(move.price.currency, Decimal(0)) + move.monthly
     for currency, total in totals.items():
         sign = "+" if total > 0 else ""
-        yield f"in all {sign}{_money(Decimal(round(total)), currency)} per month"
+        yield f"in total {sign}{_money(Decimal(round(total)), currency)} per month"
 
 
 def json_price_move(move: PriceMove, *, with_amounts: bool) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def explain_no_reply(error: BaseException) -> Reply:
     is_certificate = isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError)
     unsent = isinstance(error, _NEVER_SENT)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        trouble = "its name is not known"
+        trouble = "unknown host name"
     elif is_certificate:
         trouble = f"{CERTIFICATE}: {_certificate_trouble(error)}"
     elif isinstance(error, aiohttp.ClientHttpProxyError):

@@ -70,5 +70,6 @@ def _unreachable(address: str, why: str) -> Problem:
     return Problem(
         code="stripe-unreachable",
         summary=f"{address} can't be reached{f': {why}' if why else ''}",
-        hint="check the network and its proxy (HTTPS_PROXY); for the sandbox, start `dbt-stripe-sync sandbox`",
+        hint="check the network and its proxy (HTTPS_PROXY); for the sandbox, start `dbt-stripe-sync sandbox` and pass "
+        "its address as `--stripe-url`",
     )

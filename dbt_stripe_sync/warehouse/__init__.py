@@ -1,4 +1,4 @@
-"""Rows as Arrow, read with the settings of the project's own dbt profile."""
+"""Reads rows from warehouses as Arrow, with the connection settings of the project's dbt profile."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a warehouse behind a dbt adapter needs, so that its values arrive like those of other warehouses.
+"""Special cases of warehouses that are read through a dbt adapter, so that values match those of other readers.
 
-A warehouse without an entry here is read unchanged.
+A warehouse without an entry here needs none.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 class Reading(Struct, frozen=True, kw_only=True):
-    """How columns of one type are read: `sql` of the quoted name, and what is made of the driver's value."""
+    """How columns of one type are read. `sql` is a format for the quoted name; `convert` is applied to each value."""
 
     sql: str = "{}"
     convert: Callable[[Any], Any] | None = None
 
 
 class AdapterDialect(Struct, frozen=True, kw_only=True):
-    """How one kind of warehouse differs.
+    """The special cases of one kind of warehouse.
 
-    `session_sql` runs after the connection is made. `readings` goes by the beginning of a type's name in lower case, a
-    pattern, the first that fits. `open_cursor` makes a cursor of the adapter's handle. `names_types` says that the
-    driver's own code of a type is its whole name, and `is_trusted` that this adapter was seen to give every row.
+    `session_sql` runs once the connection is open. The keys of `readings` are patterns for the beginning of a type's
+    lower-case name; the first match is used. `open_cursor` opens a cursor from the adapter's handle. `names_types` says
+    that the driver's type code is the full type name, and `is_trusted` that this adapter is known to return all rows.
     """
 
     session_sql: tuple[str, ...] = ()
@@ -41,12 +41,12 @@ class AdapterDialect(Struct, frozen=True, kw_only=True):
     is_trusted: bool = True
 
     def describe(self, name: str, kind: str, quoted: str) -> tuple[SourceColumn, Callable[[Any], Any] | None]:
-        """A column, and what is made of each of its values."""
+        """A column, and the conversion for its values, if there is one."""
         reading = self.reading(kind)
         return SourceColumn(name=name, type=kind, sql=reading.sql.format(quoted)), reading.convert
 
     def reading(self, kind: str) -> Reading:
-        """How a type is read."""
+        """How columns of a type are read."""
         lowered = kind.lower()
         return next((reading for start, reading in self.readings.items() if re.match(start, lowered)), Reading())
 
@@ -55,24 +55,24 @@ def _instant(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def _clock(text: str) -> str:
-    """MySQL's `12:34:56.500000` as Python writes it: no fraction that says nothing."""
+def _time_of_day(text: str) -> str:
+    """MySQL's `12:34:56.500000` as Python writes it, without a zero fraction."""
     return re.sub(r"\.0+$", "", text)
 
 
-# mysql.connector gives a TIME, which may have more than 24 hours, as a timedelta. A TIMESTAMP comes without its zone,
-# in the session's, which is UTC. `buffered` would hold a whole result in memory.
+# mysql.connector returns a TIME as a timedelta, because it can exceed 24 hours. A TIMESTAMP has no zone, but is in the
+# session's, which is UTC. `buffered` would hold the whole result in memory.
 MYSQL = AdapterDialect(
     session_sql=("SET time_zone = '+00:00'",),
     readings={
         "timestamp": Reading(convert=lambda value: value.replace(tzinfo=UTC)),
-        "time": Reading(sql="CAST({} AS CHAR)", convert=_clock),
+        "time": Reading(sql="CAST({} AS CHAR)", convert=_time_of_day),
         "bit": Reading(sql="CAST({} AS UNSIGNED)"),
         "float": Reading(sql="CAST({} AS CHAR)", convert=float),
     },
     open_cursor=lambda handle: handle.cursor(buffered=False),
 )
-# PySpark makes local times of instants, and PyHive leaves the session's zone out: as text in UTC they are exact.
+# PySpark converts instants to local times, and PyHive omits the session's zone. As text in UTC they are exact.
 SPARK = AdapterDialect(
     session_sql=("SET TIME ZONE 'UTC'",),
     readings={
@@ -87,7 +87,7 @@ SPARK = AdapterDialect(
         "variant": Reading(sql="to_json({})", convert=JsonText),
     },
 )
-# More digits than Python has: its driver would round them, and every other reader cuts.
+# More fractional digits than Python supports. The driver would round them, but every other reader truncates.
 _NANOSECONDS = r"\((?:[7-9]|1[0-2])\)"
 
 
@@ -97,8 +97,8 @@ def _cut_moment(text: str) -> datetime:
     return moment.replace(tzinfo=UTC) if text.endswith(" UTC") else moment
 
 
-# dbt-trino's own cursor holds a whole result in memory, and its `fetchmany` drops all but the first rows: the driver's
-# streams. It makes a relativedelta of an interval of months.
+# dbt-trino's cursor holds the whole result in memory, and its `fetchmany` drops all rows but the first ones. The
+# driver's cursor streams. It returns an interval of months as a relativedelta.
 TRINO = AdapterDialect(
     session_sql=("SET TIME ZONE 'UTC'",),
     readings={

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import WarehouseError
     from dbt_stripe_sync.model.nodes import RowSource
 
-# DB-API has no code for what went wrong: the SQLSTATEs of those drivers that have one, and the words of the others.
+# DB-API defines no error codes. Some drivers have an SQLSTATE; for the others, the message has to be matched.
 UNDEFINED_STATES = frozenset({"42P01", "42S02", "3F000"})
 UNDEFINED_WORDS = (
     "does not exist",
@@ -54,7 +54,7 @@ LOST_WORDS = ("lost connection", "server has gone away", "connection reset", "br
 
 
 def connect_failure(place: str, target: Mapping[str, Any], reason: str, message: str | None = None) -> WarehouseError:
-    """Why no connection was made: network, credentials or permission. `message` is read and not shown."""
+    """Why the connection failed: network, credentials or permission. `message` is matched but not shown."""
     text = (message or reason).lower()
     user = target.get("user") or target.get("username") or target.get("UID")
     if any(word in text for word in DATABASE_DENIED_WORDS):
@@ -63,12 +63,12 @@ def connect_failure(place: str, target: Mapping[str, Any], reason: str, message:
         return not_authorised(place, user)
     host, port = target.get("host") or target.get("server"), target.get("port")
     if isinstance(host, str) and port:
-        check_reachable(place, host, int(port))  # says more than most drivers do
+        check_reachable(place, host, int(port))  # its message is more precise than most drivers'
     return unreachable(place, reason)
 
 
 def read_failure(source: RowSource, error: Exception) -> WarehouseError:
-    """A driver's error while a model is read, as a problem that holds no row's value."""
+    """A driver's error while reading a model, as a problem without row values."""
     state = getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
     message = str(error).lower()
     if state in UNDEFINED_STATES or any(word in message for word in UNDEFINED_WORDS):

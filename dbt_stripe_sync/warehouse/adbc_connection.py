@@ -1,4 +1,4 @@
-"""ADBC's PostgreSQL driver without its DB-API layer, which imports pandas wherever that is installed: half a second."""
+"""Uses ADBC's PostgreSQL driver without its DB-API layer, which takes half a second to import pandas if installed."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Connection:
             raise
 
     def cursor(self) -> Cursor:
-        """A statement of this session."""
+        """A new statement in this session."""
         return Cursor(AdbcStatement(self._connection))
 
     def commit(self) -> None:
-        """End the transaction; the next statement begins another."""
+        """Commit the transaction; the next statement begins another."""
         self._connection.commit()
 
     def rollback(self) -> None:
-        """Give up the transaction; the next statement begins another."""
+        """Roll the transaction back; the next statement begins another."""
         self._connection.rollback()
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class Cursor:
         self.close()
 
     def set_options(self, options: Mapping[str, str]) -> None:
-        """Set what the driver takes for one statement."""
+        """Set the driver's options for this statement."""
         self._statement.set_options(**options)
 
     def schema(self, sql: str) -> pa.Schema:
@@ -69,34 +69,34 @@ class Cursor:
         return pa.schema(self._statement.execute_schema())
 
     def execute(self, sql: str) -> None:
-        """Execute a statement that gives nothing."""
+        """Execute a statement without a result."""
         self._statement.set_sql_query(sql)
         self._statement.execute_update()
 
     def reader(self, sql: str) -> pa.RecordBatchReader:
-        """The rows of a query, as they come."""
+        """The rows of a query, streamed."""
         self._statement.set_sql_query(sql)
         handle, _ = self._statement.execute_query()
         return pa.RecordBatchReader.from_stream(handle)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """The rows of a query that gives few."""
+        """The rows of a query with few rows."""
         with self.reader(sql) as reader:
             return [tuple(row.values()) for row in reader.read_all().to_pylist()]
 
     def ingest(self, table: str, rows: pa.RecordBatchReader) -> None:
-        """Fill a new temporary table through COPY."""
+        """Create a temporary table and fill it through COPY."""
         self._statement.set_options(**_INTO_A_NEW_TEMPORARY_TABLE, **{"adbc.ingest.target_table": table})
         self._statement.bind_stream(rows)
         self._statement.execute_update()
 
     def cancel(self) -> None:
-        """Stop what it does, from another thread."""
+        """Cancel the statement, from another thread."""
         if self._is_open:
             self._statement.cancel()
 
     def close(self) -> None:
-        """Give it back. It may be closed already."""
+        """Close the statement. It may already be closed."""
         if self._is_open:
             self._is_open = False
             self._statement.close()

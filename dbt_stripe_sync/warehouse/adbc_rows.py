@@ -1,4 +1,4 @@
-"""Rows of a warehouse that an ADBC driver reads: what Snowflake and BigQuery have in common."""
+"""Reads rows through an ADBC driver, as for Snowflake and BigQuery."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
-    """How one warehouse differs.
+    """The parts that depend on the warehouse.
 
-    `describe` makes a column of a field and of its quoted name. `failure` makes a Problem of the driver's error.
-    `statement_options` are set on every query; `session_sql` runs once, before the first one.
+    `describe` turns a quoted name and an Arrow field into a column. `failure` turns a driver's error into an error with
+    a Problem. `statement_options` are set on every query. `session_sql` runs once, before the first query.
     """
 
     quote: Callable[[str], str]
@@ -58,7 +58,7 @@ class AdbcWarehouse:
         try:
             cursor.execute(select)
             reader = cursor.fetch_record_batch()
-        except Exception as error:  # noqa: BLE001 - the driver's, and Arrow's about the driver's stream
+        except Exception as error:  # noqa: BLE001 - errors of the driver, and Arrow's for its stream
             cursor.close()
             raise self._dialect.failure(source, error) from None
         self._reading.append(cursor)
@@ -78,16 +78,16 @@ class AdbcWarehouse:
                 cursor.execute(sql)
             except Exception as error:  # noqa: BLE001 - as above
                 raise self._dialect.failure(source, error) from None
-        with contextlib.suppress(adbc_driver_manager.Error):  # one that commits by itself has nothing to commit
+        with contextlib.suppress(adbc_driver_manager.Error):  # an autocommitting connection has nothing to commit
             self._connection.commit()
 
     def cancel(self) -> None:
-        """Stop the query that runs, from another thread."""
+        """Cancel the running query, from another thread."""
         if self._busy is not None:
             self._busy.adbc_cancel()
 
     def close(self) -> None:
-        """End what is still being read, and the connection."""
+        """Close open cursors and the connection."""
         for cursor in self._reading:
             cursor.close()
         self._connection.close()
@@ -121,6 +121,6 @@ def _schema(cursor: dbapi.Cursor, query: str) -> Any:
     try:
         return cursor.adbc_execute_schema(query)
     except adbc_driver_manager.NotSupportedError:
-        # A driver that can't describe a query runs it for no rows, which costs nothing.
+        # If the driver can't describe a query, run it for no rows, which costs nothing.
         cursor.execute(f"{query} WHERE FALSE LIMIT 0")
         return cursor.fetch_record_batch().schema

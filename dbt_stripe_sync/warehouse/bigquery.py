@@ -1,7 +1,8 @@
-"""BigQuery, through its ADBC driver (the Storage Read API behind it).
+"""Reads BigQuery through its ADBC driver, which uses the Storage Read API.
 
-Settings: docs.getdbt.com/docs/core/connect-data-platform/bigquery-setup. Run for real: every way to log in, as far as
-the driver's own check of its options; reading, with the same code on another ADBC driver. Not run: a Google project.
+Settings: docs.getdbt.com/docs/core/connect-data-platform/bigquery-setup. Tested for real: every authentication method,
+up to the driver's validation of its options; reading, with the same code on another ADBC driver. Not tested: a real
+Google Cloud project.
 """
 
 from __future__ import annotations
@@ -34,20 +35,20 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import WarehouseError
     from dbt_stripe_sync.model.nodes import RowSource
 
-# Options that the driver knows and its Python package does not list.
+# Options that the driver supports but its Python package doesn't list.
 APPLICATION_DEFAULT = "adbc.bigquery.sql.auth_type.app_default_credentials"
 QUOTA_PROJECT = "adbc.bigquery.sql.auth.quota_project"
 IMPERSONATED = "adbc.bigquery.sql.impersonate.target_principal"
 IMPERSONATED_SCOPES = "adbc.bigquery.sql.impersonate.scopes"
 SCOPES = ("https://www.googleapis.com/auth/bigquery", "https://www.googleapis.com/auth/cloud-platform")
 NETWORK_WORDS = ("no such host", "dial tcp", "connection refused", "connection reset", "i/o timeout", "tls:")
-# What the driver makes of a NUMERIC that was declared without precision and scale.
+# The driver's type for a NUMERIC without a declared precision and scale.
 UNSCALED = pa.decimal128(38, 9)
 AUTH_WORDS = ("unauthenticated", "invalid_grant", "could not find default credentials", "private key", "error 401")
 
 
 def connect(target: Mapping[str, Any], project_root: Path) -> AdbcWarehouse:
-    """Open the project as the profile says. Raises `WarehouseError`."""
+    """Connect with the profile's settings. Raises `WarehouseError`."""
     options = build_options(target, project_root)
     place = f"BigQuery project `{_project(target)}`"
     try:
@@ -60,7 +61,7 @@ def connect(target: Mapping[str, Any], project_root: Path) -> AdbcWarehouse:
 
 
 def dialect(statement_options: Mapping[str, str]) -> Dialect:
-    """How BigQuery reads: names in backquotes, types that Arrow can't hold as text."""
+    """BigQuery's dialect: names in backquotes, and types that Arrow doesn't have as text."""
     return Dialect(
         quote=backquoted,
         describe=describe,
@@ -70,7 +71,7 @@ def dialect(statement_options: Mapping[str, str]) -> Dialect:
 
 
 def build_options(target: Mapping[str, Any], project_root: Path) -> dict[str, str]:
-    """The profile as options of the ADBC driver's database. They hold secrets. Raises `WarehouseError`."""
+    """The profile as options of the ADBC driver's database. They contain secrets. Raises `WarehouseError`."""
     if target.get("api_endpoint"):
         raise bad_setting("bigquery", "api_endpoint", "is not known to the driver")
     options: dict[str, Any] = {
@@ -92,7 +93,7 @@ def build_statement_options(target: Mapping[str, Any]) -> dict[str, str]:
     options: dict[str, Any] = {
         StatementOptions.MAX_BYTES_BILLED.value: target.get("maximum_bytes_billed"),
         StatementOptions.PRIORITY.value: str(target.get("priority") or "").upper(),
-        # Milliseconds, where dbt has seconds.
+        # In milliseconds; dbt's setting is in seconds.
         StatementOptions.JOB_TIMEOUT.value: 1000 * int(_timeout_seconds(target) or 0) or None,
     }
     return {name: str(value) for name, value in options.items() if value not in {None, ""}}
@@ -146,12 +147,12 @@ def _key_json(details: Any) -> str:
         raise bad_setting("bigquery", "keyfile_json", "is missing")
     key = dict(details)
     if isinstance(key.get("private_key"), str):
-        key["private_key"] = key["private_key"].replace("\\n", "\n")  # a variable of the environment escapes them
+        key["private_key"] = key["private_key"].replace("\\n", "\n")  # environment variables escape line breaks
     return json.dumps(key)
 
 
 def describe(quoted: str, field: pa.Field) -> SourceColumn:
-    """How a column is read: BIGNUMERIC is wider than any Arrow decimal; INTERVAL and RANGE have no plain form."""
+    """How a column is read. BIGNUMERIC is wider than any Arrow decimal; INTERVAL and RANGE have no plain Arrow type."""
     kind = _type_name(field)
     sql, form, is_number = quoted, None, False
     if kind == "BIGNUMERIC" or pa.types.is_decimal256(field.type) or field.type == UNSCALED:

@@ -1,7 +1,7 @@
-"""Converts rows of every warehouse to one form: the same value is the same Arrow value.
+"""Converts rows of every warehouse to one canonical form, in which equal values are equal Arrow values.
 
-Times with a zone are UTC, in microseconds. Intervals and times of day with a zone are text in one notation. Numbers
-that no Arrow decimal can hold are text that is marked as a number.
+Times with a zone are in UTC, in microseconds. Intervals and times of day with a zone are text in one notation. Numbers
+that don't fit into an Arrow decimal are text, marked as numbers.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ MICROSECONDS_A_DAY = 86_400_000_000
 ZONED_TIME = re.compile(r"(\d\d):(\d\d):(\d\d)(?:\.(\d+))?\s*([+-])(\d\d)(?::?(\d\d)(?::?(\d\d))?)?$")
 # BigQuery's `1-2 -3 4:5:6.7` (cloud.google.com/bigquery/docs/reference/standard-sql/data-types#canonical_format_2).
 BIGQUERY_INTERVAL = re.compile(r"([+-]?)(\d+)-(\d+) ([+-]?\d+) ([+-]?)(\d+):(\d+):(\d+)(?:\.(\d+))?")
-# Spark's `INTERVAL '-3 04:05:06.7' DAY TO SECOND`: one sign for all of it, its parts from the first unit on.
+# Spark's `INTERVAL '-3 04:05:06.7' DAY TO SECOND`: one sign for the whole value, and its parts from the first unit on.
 SPARK_INTERVAL = re.compile(r"INTERVAL '([+-]?)([\d:. -]+)' (\w+)(?: TO \w+)?", re.IGNORECASE)
-# Trino's `1-2` of years and months, and `3 04:05:06.700` of days and a time: one sign for all of it.
+# Trino's `1-2` for years and months, and `3 04:05:06.700` for days and a time, with one sign for the whole value.
 TRINO_INTERVAL = re.compile(r"(-?)(?:(\d+)-(\d+)|(\d+) (\d+):(\d+):(\d+)\.(\d+))")
 # Enough digits to distinguish any two 32-bit floats.
 SINGLE_DIGITS = 9
@@ -34,7 +34,7 @@ SPARK_UNITS = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")
 
 
 def shortest_single(value: float) -> float:
-    """A 32-bit float as the 64-bit one with the fewest digits that means it: 0.1, not 0.10000000149011612."""
+    """The 64-bit float with the fewest digits that rounds to a 32-bit float: 0.1, not 0.10000000149011612."""
     if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN
         return value
     packed = struct.pack("f", value)
@@ -50,20 +50,20 @@ def _packs_to(number: float, packed: bytes) -> bool:
 
 
 def number_field(name: str) -> pa.Field:
-    """A text column of exact numbers."""
+    """The field of a text column that holds exact numbers."""
     return pa.field(name, pa.string(), metadata=NUMBER_FIELD)
 
 
 def canonical_field(field: pa.Field) -> pa.Field:
-    """The field of the same column in its one form."""
+    """The field of the same column in canonical form."""
     if isinstance(field.type, pa.OpaqueType) and field.type.type_name == "numeric":
         return number_field(field.name)
     kept = NUMBER_FIELD if NUMBER_FIELD.items() <= (field.metadata or {}).items() else None
     return pa.field(field.name, canonical_type(field.type), metadata=kept)
 
 
-def canonical_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911 - one answer a type
-    """The Arrow type for `kind` and all equivalent types."""
+def canonical_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911 - one return for each type
+    """The canonical Arrow type for `kind` and all equivalent types."""
     if pa.types.is_timestamp(kind):
         return pa.timestamp("us", tz="UTC" if kind.tz else None)
     if pa.types.is_date(kind):
@@ -86,12 +86,12 @@ def canonical_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911 - one ans
 
 
 def canonical_schema(schema: pa.Schema) -> pa.Schema:
-    """The columns' fields in their one form."""
+    """The schema with every field in canonical form."""
     return pa.schema([canonical_field(field) for field in schema])
 
 
 def canonical_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch as `schema`, which `canonical_schema` made of its own. Columns that are canonical are not copied."""
+    """The batch in `schema`, the result of `canonical_schema` for its own. Canonical columns aren't copied."""
     if batch.schema.equals(schema, check_metadata=True):
         return batch
     return pa.record_batch(
@@ -110,7 +110,7 @@ def _canonical(array: pa.Array, kind: pa.DataType) -> pa.Array:
         return pa.array([_interval_text(value) for value in array.to_pylist()], kind)
     if _holds_intervals(array.type):
         return pa.array([_with_interval_texts(value) for value in array.to_pylist()], kind)
-    # Nanoseconds are cut, as every engine does that has none.
+    # Truncate nanoseconds, as every engine without them does.
     return array.cast(kind, safe=False)
 
 
@@ -141,7 +141,7 @@ def _interval_text(value: pa.MonthDayNano | timedelta | None) -> str | None:
 
 
 def duration_text(value: timedelta) -> str:
-    """A length of time as an interval's text, with days of 24 hours."""
+    """A duration as an interval's text, with days of 24 hours."""
     microseconds = value // timedelta(microseconds=1)
     days = _quotient(microseconds, MICROSECONDS_A_DAY)
     return interval_text(0, days, microseconds - days * MICROSECONDS_A_DAY)
@@ -163,12 +163,12 @@ def interval_text(months: int, days: int, microseconds: int) -> str:
 
 
 def _quotient(number: int, by: int) -> int:
-    """The whole quotient, cut toward zero."""
+    """The integer quotient, truncated toward zero."""
     return number // by if number >= 0 else -(-number // by)
 
 
 def interval_of_text(text: str) -> str:
-    """An interval as BigQuery, Spark or Trino writes it, in ISO 8601; anything else stays unchanged."""
+    """BigQuery's, Spark's or Trino's notation of an interval in ISO 8601. Other texts are returned unchanged."""
     if found := BIGQUERY_INTERVAL.fullmatch(text):
         sign, years, months, days, clock_sign, hours, minutes, seconds, fraction = found.groups()
         return interval_text(
@@ -200,7 +200,7 @@ def _microseconds(hours: int, minutes: int, seconds: str) -> int:
 
 
 def zoned_time_text(text: str) -> str:
-    """A time of day with a zone, as the same time in UTC; anything else stays unchanged."""
+    """A time of day with a zone as the same time in UTC. Other texts are returned unchanged."""
     found = ZONED_TIME.match(text.strip())
     if found is None:
         return text
@@ -213,12 +213,12 @@ def zoned_time_text(text: str) -> str:
 
 
 def marked(schema: pa.Schema, found: Mapping[str, SourceColumn]) -> pa.Schema:
-    """The schema, with the texts that are exact numbers marked."""
+    """The schema, with text columns that hold exact numbers marked."""
     return pa.schema([number_field(field.name) if found[field.name].is_number else field for field in schema])
 
 
 def restored(batch: pa.RecordBatch, forms: Mapping[str, Callable[[str], str]]) -> pa.RecordBatch:
-    """The batch with the texts of some columns rewritten, each distinct one once."""
+    """The batch with the texts of some columns rewritten. Each distinct text is rewritten once."""
     if not forms:
         return batch
     arrays = [

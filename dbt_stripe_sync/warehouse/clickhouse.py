@@ -1,6 +1,6 @@
-"""ClickHouse, through the client inside dbt-clickhouse's adapter, which is no DB-API.
+"""Reads ClickHouse through the client inside dbt-clickhouse's adapter, which is not DB-API.
 
-Its HTTP client (the default `driver`) streams Arrow; the native one gives Python rows.
+The HTTP client (the default `driver`) streams Arrow; the native client returns Python rows.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 WRAPPED = re.compile(r"^(?:Nullable|LowCardinality)\((.*)\)$")
 DECIMAL = re.compile(r"^Decimal\((\d+),")
 ARROW_DIGITS = 38
-# What Arrow gets as a bare integer (a DateTime, an IPv4, an Enum), as raw bytes, or not at all, by the beginning of the
-# type. A DateTime is an instant, in whichever zone it is shown.
+# Types that Arrow would get as a bare integer (DateTime, IPv4, Enum), as raw bytes, or not at all, by the beginning of
+# their name. A DateTime is an instant, whatever zone it is shown in.
 FORMS = {
     "DateTime": "toDateTime64({}, 6, 'UTC')",
     "Date": "toDate32({})",
@@ -60,7 +60,7 @@ class ClickHouseWarehouse:
         return {column.name: column.type for column in self._described(source)}
 
     def rows(self, source: RowSource) -> pa.RecordBatchReader:
-        """The columns that `source` names, streamed where the client can do that. Raises `WarehouseError`."""
+        """The columns that `source` names, streamed if the client supports that. Raises `WarehouseError`."""
         found = match_columns(source, self._described(source))
         select = select_of(source, found, backquoted)
         inner: Any = getattr(self._client, "_client", None)
@@ -74,7 +74,7 @@ class ClickHouseWarehouse:
             first = next(batches, None)
             if first is None:
                 first = inner.query_arrow(f"{select} LIMIT 0", settings=SETTINGS, use_strings=True)
-        except Exception as error:  # noqa: BLE001 - two clients, each with errors of its own
+        except Exception as error:  # noqa: BLE001 - the two clients have different errors
             raise read_failure(source, error) from None
         return guarded_reader(
             marked(first.schema, found),
@@ -84,7 +84,7 @@ class ClickHouseWarehouse:
         )
 
     def close(self) -> None:
-        """Give the connection back to the adapter, and end it."""
+        """Release the adapter's connection, and close it."""
         self._held.close()
         self._adapter.cleanup_connections()
 
@@ -97,7 +97,7 @@ class ClickHouseWarehouse:
 
 
 def describe(name: str, kind: str) -> SourceColumn:
-    """How a column of a type is read."""
+    """How a column of this type is read."""
     bare = kind
     while found := WRAPPED.match(bare):
         bare = found[1]

@@ -1,7 +1,8 @@
-"""Databricks, through its SQL connector's Arrow results.
+"""Reads Databricks through its SQL connector's Arrow results.
 
-Settings: docs.getdbt.com/docs/core/connect-data-platform/databricks-setup. Run for real: the exchange of a service
-principal's secret for a token with a local server, and the names of the connector's arguments. Not run: a workspace.
+Settings: docs.getdbt.com/docs/core/connect-data-platform/databricks-setup. Tested for real: the exchange of a service
+principal's secret for a token, with a local server, and the names of the connector's arguments. Not tested: a real
+workspace.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ TOKEN_TIMEOUT_SECONDS = 30
 HTTPS_PORT = 443
 TIME_ZONE_SETTINGS = frozenset({"timezone", "spark.sql.session.timezone"})
 TOKEN_MARGIN_SECONDS = 60
-# Types without a plain Arrow form, by the beginning of their name, and what reads them.
+# Types without a plain Arrow type, by the beginning of their name, with the expression that reads them.
 FORMS = {
     "interval": "CAST({} AS STRING)",
     "void": "CAST({} AS STRING)",
@@ -80,7 +81,7 @@ class DatabricksWarehouse:
         try:
             cursor.execute(select)
             first = cursor.fetchmany_arrow(BATCH_ROWS)
-        except Exception as error:  # noqa: BLE001 - the connector's, its transport's and Arrow's
+        except Exception as error:  # noqa: BLE001 - errors of the connector, its transport and Arrow
             cursor.close()
             raise _read_failure(source, error) from None
         return guarded_reader(
@@ -100,7 +101,7 @@ class DatabricksWarehouse:
                 raise _read_failure(source, error) from None
 
     def close(self) -> None:
-        """End the session."""
+        """Close the session."""
         self._connection.close()
 
     def _described(self, source: RowSource) -> list[SourceColumn]:
@@ -121,17 +122,17 @@ class DatabricksWarehouse:
 
 
 def connect(target: Mapping[str, Any], project_root: Path) -> DatabricksWarehouse:
-    """Open a session as the profile says. Raises `WarehouseError`."""
+    """Open a session with the profile's settings. Raises `WarehouseError`."""
     del project_root  # no setting names a file
     place = f"Databricks at {target.get('host')}"
     options = build_options(target)
-    # The connector tries for a quarter of an hour before it says that a host is not there.
+    # The connector would retry for 15 minutes before it reports an unreachable host.
     check_reachable(place, options["server_hostname"], int(options.get("_port") or HTTPS_PORT))
     try:
         connection = sql.connect(**options)
         if not any(name.lower() in TIME_ZONE_SETTINGS for name in target.get("session_properties") or {}):
             with connection.cursor() as cursor:
-                # Views give the same times in every time zone of the workspace.
+                # So that views return the same times whatever the workspace's time zone is.
                 cursor.execute("SET TIME ZONE 'UTC'")
         return DatabricksWarehouse(connection)
     except exc.Error as error:
@@ -147,7 +148,7 @@ def connect(target: Mapping[str, Any], project_root: Path) -> DatabricksWarehous
 
 
 def read_sql(column: str, kind: str) -> str:
-    """The expression that reads `column`: itself, or with a cast where its type has no plain form."""
+    """The expression that reads `column`, with a cast if its type has no plain Arrow type."""
     for beginning, form in FORMS.items():
         if kind.lower().startswith(beginning):
             return form.format(column)
@@ -155,7 +156,7 @@ def read_sql(column: str, kind: str) -> str:
 
 
 def build_options(target: Mapping[str, Any]) -> dict[str, Any]:
-    """The profile as arguments of the connector. They hold secrets. Raises `WarehouseError`."""
+    """The profile as arguments of the connector. They contain secrets. Raises `WarehouseError`."""
     missing = [name for name in ("host", "http_path") if not target.get(name)]
     if missing:
         raise bad_setting("databricks", missing[0], "is missing")
@@ -196,9 +197,9 @@ def _authentication(target: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ServicePrincipal:
-    """Tokens for a service principal's id and secret, renewed before they expire.
+    """Fetches tokens for a service principal's id and secret, and renews them before they expire.
 
-    docs.databricks.com/dev-tools/auth/oauth-m2m. The connector calls it once for a function that makes headers.
+    See docs.databricks.com/dev-tools/auth/oauth-m2m. The connector calls it once to get a function for the headers.
     """
 
     def __init__(self, url: str, client_id: str, secret: str) -> None:
@@ -208,11 +209,11 @@ class ServicePrincipal:
         self._ends_at = 0.0
 
     def auth_type(self) -> str:
-        """The connector's name for this way to log in."""
+        """The connector's name for this authentication method."""
         return "oauth-m2m"
 
     def __call__(self) -> Callable[[], dict[str, str]]:
-        """What makes the headers of each request."""
+        """A function that returns the headers for a request."""
         return self._headers
 
     def _headers(self) -> dict[str, str]:

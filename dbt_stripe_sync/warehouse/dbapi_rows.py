@@ -1,8 +1,8 @@
-"""Rows of a DB-API cursor as Arrow, for warehouses without an Arrow driver.
+"""Converts the rows of a DB-API cursor to Arrow, for warehouses without an Arrow driver.
 
-A cursor gives Python objects without a schema, and a column's first thousand values may be null or of another type
-than the rest. So the rows are set aside first (in memory, then in an unlinked temporary file), and a column's type is
-decided once all of it has been seen. Nothing is rounded: what has no common exact type becomes text.
+A cursor returns Python objects without a schema, and a column's first thousand values may be null or of another type
+than the rest. So all rows are buffered first, in memory and then in an unlinked temporary file, and a column's type is
+decided from all of its values. Nothing is rounded: values without a common exact type become text.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 10_000
 SPOOL_BYTES = 32 * 1024 * 1024
-# A time with a zone must be converted to UTC, so orjson must pass it through.
+# Times with a zone must be converted to UTC, so orjson must not format them itself.
 JSON_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
 INT64 = 2**63
 EXACT_FLOAT_INTEGER = 2**53
 
 
 class Cursor(Protocol):
-    """What is needed of a DB-API cursor (peps.python.org/pep-0249) after its query ran."""
+    """The part of a DB-API cursor (peps.python.org/pep-0249) that is needed after its query has run."""
 
     def fetchmany(self, size: int, /) -> Sequence[Sequence[Any]]:
-        """The next rows; none at the end."""
+        """The next rows; empty at the end."""
         ...
 
 
 def fetched(cursor: Cursor) -> Iterator[Sequence[Sequence[Any]]]:
-    """The rows of a query that has run, some thousand at a time."""
+    """The rows of a query that has run, in batches of some thousand."""
     while rows := cursor.fetchmany(BATCH_ROWS):
         yield rows
 
@@ -50,19 +50,19 @@ def build_reader(
     batches: Iterable[Sequence[Sequence[Any]]],
     converts: Mapping[str, Callable[[Any], Any] | None] = MappingProxyType({}),
 ) -> pa.RecordBatchReader:
-    """All `batches`, consumed here and now, as Arrow batches that are read when they are needed.
+    """A reader that converts `batches` to Arrow lazily. The call itself consumes all of them.
 
-    `converts` has what is made of the values of some columns, which are not null, before anything else.
+    `converts` has functions for some columns; each is applied to the values that aren't null, before anything else.
     """
     prepared = [_prepared(converts.get(name)) for name in names]
-    columns = [_Seen() for _ in names]
+    columns = [_ColumnValues() for _ in names]
     spool = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - closed when the reader is done
     try:
         for rows in batches:
             pairs = zip(prepared, zip(*rows, strict=True), strict=True)
             parts = [[prepare(value) for value in part] for prepare, part in pairs]
             for seen, part in zip(columns, parts, strict=True):
-                seen.look_at(part)
+                seen.add(part)
             pickle.dump(parts, spool)
     except BaseException:
         spool.close()
@@ -75,20 +75,20 @@ def build_reader(
             end = spool.tell()
             spool.seek(0)
             while spool.tell() < end:
-                parts = pickle.load(spool)  # noqa: S301 - written above, into a file that nobody else can open
+                parts = pickle.load(spool)  # noqa: S301 - written above, to a file that no other process can open
                 arrays = [_array(part, kind) for part, kind in zip(parts, types, strict=True)]
                 yield pa.record_batch(arrays, schema=schema)
 
     return pa.RecordBatchReader.from_batches(schema, read())
 
 
-class _Seen(Struct):
-    """What a column was seen to hold, in all of its rows."""
+class _ColumnValues(Struct):
+    """The kinds of values that a column has in all of its rows."""
 
     kinds: set[str] = field(default_factory=set)
     widest_integer: int = 0
 
-    def look_at(self, values: Iterable[Any]) -> None:
+    def add(self, values: Iterable[Any]) -> None:
         for value in values:
             if value is None:
                 continue
@@ -98,10 +98,10 @@ class _Seen(Struct):
                 self.widest_integer = max(self.widest_integer, abs(value))
 
     def arrow_field(self, name: str) -> pa.Field:
-        """The one type that represents every value exactly, or text.
+        """The type that represents every value exactly, or text if there is none.
 
-        Numbers with decimals are always text, marked as numbers: a decimal type would have the largest scale among
-        them, so that one row's value would depend on the others.
+        Numbers with decimals are always text, marked as numbers. A decimal type would have the largest scale of all
+        values, so one row's value would depend on the others.
         """
         if self.kinds == {"int"} and self.widest_integer < INT64:
             return pa.field(name, pa.int64())
@@ -134,7 +134,7 @@ def _prepared(convert: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A driver's value as one of the few types that are distinguished here."""
+    """A driver's value as one of the few types that this module distinguishes."""
     if value is None or isinstance(value, str | bool | int | float | Decimal | bytes | datetime | date):
         return value
     if isinstance(value, time):
@@ -151,7 +151,7 @@ def _plain(value: Any) -> Any:
 
 
 class JsonText(str):
-    """A nested value as JSON text, still distinguishable from plain text."""
+    """A nested value as JSON text, as a type of its own to distinguish it from plain text."""
 
     __slots__ = ()
 
@@ -161,19 +161,19 @@ def _json_value(value: Any) -> Any:
         return dict(zip(names, value, strict=True))
     if isinstance(value, set | tuple):
         return list(value)
-    # A number as text: JSON readers make floats of numbers.
+    # Numbers are written as text, because JSON readers convert numbers to floats.
     return value.hex() if isinstance(value, bytes | bytearray) else _text(value)
 
 
 def _names_of(value: tuple[Any, ...]) -> list[str] | None:
-    """The names of a tuple's parts, if it has them: namedtuple's `_fields`, and `_names` of Trino's driver."""
+    """The names of a tuple's parts, if it has any: `_fields` of a namedtuple, or `_names` of Trino's driver."""
     names = getattr(value, "_fields", None) or getattr(value, "_names", None)
     if names is None or not all(isinstance(name, str) for name in names):
         return None
-    return list(names) if len(set(names)) == len(value) else None  # dbt-trino lets two parts have one name
+    return list(names) if len(set(names)) == len(value) else None  # with dbt-trino, two parts can have the same name
 
 
-def _kind(value: Any) -> str:  # noqa: PLR0911 - one answer a type
+def _kind(value: Any) -> str:  # noqa: PLR0911 - one return for each type
     if isinstance(value, JsonText):
         return "json"
     if isinstance(value, str):

@@ -1,8 +1,8 @@
 """Reads every other warehouse through dbt 1.x's own adapter.
 
-Slower than the other readers: dbt takes seconds to import, and rows pass through Python.
-Run for real: dbt 1.11 with dbt-duckdb, dbt-postgres, dbt-sqlite, dbt-clickhouse, dbt-spark, dbt-trino; dbt 1.7 with
-MariaDB. Not run for lack of a server: SQL Server, MySQL itself.
+It is slower than the other readers: dbt takes seconds to import, and rows pass through Python.
+Tested for real: dbt 1.11 with dbt-duckdb, dbt-postgres, dbt-sqlite, dbt-clickhouse, dbt-spark, dbt-trino; dbt 1.7 with
+MariaDB. Not tested for lack of a server: SQL Server, and MySQL itself.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class AdapterWarehouse:
         for statement in self._dialect.session_sql:
             cursor = self._open_cursor()
             cursor.execute(statement)
-            with contextlib.suppress(Exception):  # most drivers have nothing to fetch here, Trino's runs it only then
+            with contextlib.suppress(Exception):  # Trino's driver only runs it on fetch; most have nothing to fetch
                 cursor.fetchall()
 
     def columns(self, source: RowSource) -> Mapping[str, str]:
-        """Every column with the adapter's name for its type, if it has one. Raises `WarehouseError`."""
+        """Every column with the adapter's name for its type, if there is one. Raises `WarehouseError`."""
         return {column.name: column.type for column, _ in self._described(source)}
 
     def rows(self, source: RowSource) -> pa.RecordBatchReader:
@@ -68,9 +68,9 @@ class AdapterWarehouse:
     def _complete(
         self, source: RowSource, batches: Iterable[Sequence[Sequence[Any]]]
     ) -> Iterator[Sequence[Sequence[Any]]]:
-        """The batches, if they are all. Some adapters' cursors drop rows, which would count as removed.
+        """The batches, with a check for missing rows. Some adapters' cursors drop rows, which would look removed.
 
-        Raises `WarehouseError` (`read-failed`) at the end where some are missing.
+        Raises `WarehouseError` (`read-failed`) at the end if rows are missing.
         """
         rows = 0
         for batch in batches:
@@ -83,20 +83,20 @@ class AdapterWarehouse:
             raise read_failed(source, f"{rows:,} rows arrived of {there}")
 
     def execute(self, sql: str) -> None:
-        """Execute a statement, in a session that commits by itself. Raises `WarehouseError`."""
+        """Execute a statement, in an autocommitting session. Raises `WarehouseError`."""
         source = RowSource(name="diff_schema", relation=None, sql=sql, columns=())
         with self._cursor(source, sql) as cursor, contextlib.suppress(Exception):
-            cursor.fetchall()  # some drivers run it only then, others have nothing to fetch
+            cursor.fetchall()  # some drivers only run it on fetch; others have nothing to fetch
 
     def close(self) -> None:
-        """Give the connection back to the adapter, and end it."""
+        """Release the adapter's connection, and close it."""
         self._held.close()
         self._adapter.cleanup_connections()
 
     def _described(self, source: RowSource) -> list[tuple[SourceColumn, Callable[[Any], Any] | None]]:
         with self._cursor(source, f"SELECT * FROM {from_clause(source)} WHERE 1 = 0") as cursor:
             columns = [(str(name), self._type_name(code)) for name, code, *_ in cursor.description]
-            with contextlib.suppress(Exception):  # some drivers take no other query before this one's end was read
+            with contextlib.suppress(Exception):  # some drivers reject another query until this one is read to the end
                 cursor.fetchall()
         return [self._dialect.describe(name, kind, self._quote(name)) for name, kind in columns]
 
@@ -105,7 +105,7 @@ class AdapterWarehouse:
 
     @contextlib.contextmanager
     def _cursor(self, source: RowSource, sql: str) -> Iterator[Any]:
-        cursor = self._open_cursor()  # never closed, as in dbt: some adapters hand out the same one again
+        cursor = self._open_cursor()  # never closed, as in dbt, because some adapters reuse it
         try:
             cursor.execute(sql)
             yield cursor
@@ -125,13 +125,13 @@ class AdapterWarehouse:
             return str(code)
         try:
             return str(self._adapter.connections.data_type_code_to_name(code))
-        except Exception:  # noqa: BLE001 - an adapter need not know its driver's codes
+        except Exception:  # noqa: BLE001 - some adapters don't know their driver's codes
             return code if isinstance(code, str) else "unknown"
 
 
 def _fetched(cursor: Any) -> Iterator[Sequence[Sequence[Any]]]:
-    """The rows of a query that has run, some thousand at a time where the driver can do that."""
-    # dbt-spark wraps the driver's, and passes less on.
+    """The rows of a query that has run, in batches of some thousand if the driver supports that."""
+    # dbt-spark wraps the driver's cursor without `fetchmany`.
     inner = cursor if hasattr(cursor, "fetchmany") else getattr(cursor, "_cursor", None) or cursor
     frame = getattr(inner, "_df", None)
     if hasattr(inner, "fetchmany"):
@@ -146,7 +146,7 @@ def _fetched(cursor: Any) -> Iterator[Sequence[Sequence[Any]]]:
 
 
 def prepare(request: AdapterRequest, target: Mapping[str, Any]) -> Callable[[], Warehouse]:
-    """Build the adapter as dbt does, and give what opens its connection. Raises `WarehouseError`, as that does."""
+    """Build the adapter as dbt does, and return a function that opens its connection. Both raise `WarehouseError`."""
     kind = str(target.get("type", "")).lower()
     adapter = build_adapter(request, kind)
     return lambda: _connect(adapter, kind, target)
@@ -158,7 +158,7 @@ def _connect(adapter: Any, kind: str, target: Mapping[str, Any]) -> Warehouse:
         return ClickHouseWarehouse(adapter, CONNECTION_NAME) if kind == "clickhouse" else AdapterWarehouse(adapter)
     except (FailedToConnectError, DbtBaseException) as error:
         raise connect_failure(place, target, _without_secrets(reason_of(error), adapter)) from None
-    except Exception as error:  # noqa: BLE001 - not every adapter wraps what its driver raises
+    except Exception as error:  # noqa: BLE001 - not every adapter wraps its driver's errors
         raise connect_failure(place, target, type(error).__name__, str(error)) from None
 
 

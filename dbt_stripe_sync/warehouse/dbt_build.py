@@ -1,6 +1,6 @@
-"""A dbt adapter with its connection, built as dbt itself does it, whichever dbt 1.x is installed.
+"""Builds a dbt adapter as dbt itself does, with any installed dbt 1.x.
 
-dbt moved its parts between packages in 1.8; some adapters (dbt-mysql) have no release for anything newer than 1.7.
+dbt moved its modules between packages in 1.8, and some adapters (dbt-mysql) have no release for versions after 1.7.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ __all__ = ["DbtBaseException", "FailedToConnectError", "build_adapter", "reason_
 
 
 def build_adapter(request: AdapterRequest, kind: str) -> Any:
-    """The adapter of the profile's target, without a connection.
+    """The adapter of the profile's target, not yet connected.
 
-    Raises `WarehouseError` (`warehouse-setting`) where dbt can't load the profile or its adapter.
+    Raises `WarehouseError` (`warehouse-setting`) if dbt can't load the profile or its adapter.
     """
     arguments = Namespace(
         project_dir=str(request.project_dir),
@@ -51,7 +51,7 @@ def build_adapter(request: AdapterRequest, kind: str) -> Any:
     try:
         import_module(f"dbt.adapters.{kind}")
     except ImportError as error:
-        # Such as pyodbc without its ODBC library, or dbt-spark without the extra for its `method`.
+        # For example pyodbc without its ODBC library, or dbt-spark without the extra for its `method`.
         hint = f"run `python -c 'import dbt.adapters.{kind}'` to see why; reinstall its package with what it needs"
         raise bad_setting("dbt", "type", f"is `{kind}`, whose adapter can't be imported: {error}", hint) from None
     try:
@@ -59,8 +59,8 @@ def build_adapter(request: AdapterRequest, kind: str) -> Any:
         config = RuntimeConfig.from_args(arguments)
     except (DbtProfileError, DbtProjectError) as error:
         raise bad_setting("dbt", request.profile or "profile", f"can't be loaded: {reason_of(error)}") from None
-    cleanup_event_logger()  # dbt would tell standard output that it registered an adapter; that place is for our data
-    reset_adapters()  # an adapter of another project or target may be registered under the same type
+    cleanup_event_logger()  # dbt would log the registered adapter to stdout, which is for our data
+    reset_adapters()  # an adapter of another project or target may be registered for the same type
     if get_mp_context is None:
         register_adapter(config)
     else:
@@ -69,7 +69,7 @@ def build_adapter(request: AdapterRequest, kind: str) -> Any:
 
 
 def reason_of(error: Exception) -> str:
-    """A dbt error's reason. Its messages have a heading ("Runtime Error"), often two, then the reason."""
+    """The reason in a dbt error's message, which begins with one or two headings ("Runtime Error")."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = [line for line in lines[1:] if line not in HEADINGS]
     return said[0] if said else (lines[0] if lines else type(error).__name__)

@@ -1,7 +1,7 @@
-"""How each engine hashes a row: one row of data for each kind of warehouse that can compare rows itself.
+"""Defines how each engine hashes a row, as one entry for each kind of warehouse that can compare rows itself.
 
-A hash has 64 bits, signed, and goes over what the reader of that engine hands over: two values that are read
-differently are hashed differently, null and empty text, -0.0 and 0.0, `1.0` and `1.00` among them.
+A hash is a signed 64-bit integer of the values as that engine's reader returns them. Values that are read differently
+have different hashes, such as null and empty text, -0.0 and 0.0, or `1.0` and `1.00`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sqlglot import exp
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-# Keys of these types have one text everywhere, which is how rows and hashes find each other. Each engine's names for
-# them; what follows in parentheses (a length) doesn't count.
+# Keys of these types have the same text in every engine, by which rows are matched with hashes. These are the engines'
+# names for the types, without a length in parentheses.
 INTEGERS = frozenset(
     {"tinyint", "smallint", "integer", "int", "bigint", "int2", "int4", "int8", "int16", "int32", "int64", "hugeint"}
 )
@@ -36,7 +36,7 @@ class HashRow(Protocol):
     """Makes the SQL for the hash of a row."""
 
     def __call__(self, columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
-        """The hash of some columns, NULL never."""
+        """The hash of some columns. It is never NULL."""
         ...
 
 
@@ -49,13 +49,12 @@ class Among(Protocol):
 
 
 class DiffDialect(Struct, frozen=True, kw_only=True):
-    """How one engine differs. `sqlglot` is its name there, `hash_row` its hash.
+    """The parts that depend on the engine. `sqlglot` is its name in sqlglot, and `hash_row` makes the hash.
 
-    `key_types` are the types that keys may have; `no_hash` is how the names of those begin whose values no expression
-    tells apart exactly.
-    `deletes` says that rows of a table can be deleted; where they can't, later rows supersede earlier ones. `can_hash`
-    is a query for whether the server has the hash, None where each has. `among` makes the SQL for whether a key is one
-    of many; it is for engines whose reader sees one snapshot.
+    `key_types` are the types that keys may have. `no_hash` has the beginnings of names of types whose values can't be
+    hashed exactly. `deletes` means that rows of a table can be deleted; otherwise later rows supersede earlier ones.
+    `can_hash` is a query for whether the server has the hash function; None if every server does. `among` makes the SQL
+    for whether a key is one of many; only engines whose reader sees one snapshot have it.
     """
 
     sqlglot: str
@@ -76,8 +75,8 @@ def _call(name: str, *arguments: exp.Expr) -> exp.Expr:
     return exp.Anonymous(this=name, expressions=list(arguments))
 
 
-def _lengths(values: Sequence[exp.Expr]) -> exp.Expr:
-    """Texts as one unambiguous text: for each its length, a colon and itself, or a dash for null."""
+def _length_prefixed(values: Sequence[exp.Expr]) -> exp.Expr:
+    """Texts as one unambiguous text. Each text is preceded by its length and a colon; null is a dash."""
     parts = [
         exp.Coalesce(
             this=exp.DPipe(
@@ -99,13 +98,13 @@ def _hash64(name: str, value: exp.Expr, seed: int) -> exp.Expr:
 
 
 def _postgres_text(value: exp.Expr, seed: int) -> exp.Expr:
-    # A collation of the user's may call two texts equal.
+    # A user-defined collation may treat different texts as equal.
     plain = exp.Collate(this=text(value), expression=exp.to_identifier("C", quoted=True))
     return _hash64("HASHTEXTEXTENDED", plain, seed)
 
 
 def _postgres_bigint(value: exp.Expr, seed: int) -> exp.Expr:
-    """PostgreSQL folds a bigint to 32 bits before it hashes it (1 has the hash of 2^32): the upper half goes along."""
+    """A hash that includes the upper 32 bits: PostgreSQL folds a bigint first, so 1 and 2^32 have the same hash."""
     upper = exp.BitwiseRightShift(this=value.copy(), expression=exp.Literal.number(32))
     folded = _hash64("HASHINT8EXTENDED", value, seed)
     return exp.BitwiseXor(this=folded, expression=_hash64("HASHINT8EXTENDED", upper, seed + 1))
@@ -116,7 +115,10 @@ def _epoch(value: exp.Expr) -> exp.Expr:
 
 
 def _postgres_timestamp(value: exp.Expr, seed: int) -> exp.Expr:
-    """Folded as a bigint is. Moments with the same hash are an hour apart at least, which a float of seconds tells."""
+    """A hash that includes the seconds, because PostgreSQL folds timestamps like a bigint.
+
+    Timestamps with the same hash are at least an hour apart, so a float of seconds distinguishes them.
+    """
     folded = _hash64("TIMESTAMP_HASH_EXTENDED", value, seed)
     return exp.BitwiseXor(this=folded, expression=_hash64("HASHFLOAT8EXTENDED", _epoch(value.copy()), seed + 1))
 
@@ -125,8 +127,8 @@ def _postgres_timestamptz(value: exp.Expr, seed: int) -> exp.Expr:
     return _postgres_timestamp(exp.AtTimeZone(this=value, zone=exp.Literal.string("UTC")), seed)
 
 
-# How values of a type are hashed: no two of a type have one hash by design. All others are hashed as their texts, since
-# to PostgreSQL 1.0 is 1.00 as a numeric, and -0.0 is 0.0 as a float.
+# How values of a type are hashed, so that no two values have the same hash by design. Other types are hashed as text,
+# because to PostgreSQL the numerics 1.0 and 1.00 are equal, and so are the floats -0.0 and 0.0.
 _POSTGRES_HASHES: Mapping[str, Callable[[exp.Expr, int], exp.Expr]] = {
     "boolean": lambda value, seed: _hash64("HASHINT4EXTENDED", exp.cast(value, "int"), seed),
     "smallint": partial(_hash64, "HASHINT2EXTENDED"),
@@ -142,11 +144,11 @@ _POSTGRES_HASHES: Mapping[str, Callable[[exp.Expr, int], exp.Expr]] = {
 
 
 def _postgres(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
-    """Each column hashed as it is, with a seed of its own, and no record made of them: at two thirds of the cost."""
+    """The columns' hashes, each with its own seed, combined by XOR. This costs two thirds of the hash of a record."""
     hashes: list[exp.Expr] = []
     for number, column in enumerate(columns):
         digest = sha256(f"{number} {salt}".encode()).digest()
-        # Half of the numbers of 64 bits, since PostgreSQL reads a minus as an operator.
+        # Only non-negative seeds, because PostgreSQL parses a minus as an operator.
         seed, of_null = (int.from_bytes(digest[part : part + 8]) >> 1 for part in (0, 8))
         hashed = _POSTGRES_HASHES.get(column.type, _postgres_text)(column.sql, seed)
         hashes.append(exp.Coalesce(this=hashed, expressions=[exp.Literal.number(of_null)]))
@@ -154,23 +156,24 @@ def _postgres(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
 
 
 def _postgres_among(key: exp.Expr, keys: Sequence[str]) -> exp.Expr:
-    """One literal, however many keys: PostgreSQL joins what it holds."""
+    """One literal for all keys, which PostgreSQL can join."""
     listed = exp.cast(exp.Literal.string(orjson.dumps(keys).decode()), "jsonb")
     return key.isin(query=exp.select(_call("JSONB_ARRAY_ELEMENTS_TEXT", listed)))
 
 
 def _duckdb(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
-    """DuckDB's own hash of values and of the bytes of their texts.
+    """DuckDB's hash of the values and of the bytes of their texts.
 
-    -0.0 has the hash of 0.0, and a text alone may be ambiguous. Texts are hashed as bytes alone: DuckDB gives one hash
-    to texts that the column's collation calls equal, and refuses two collations in one call.
+    Values alone aren't enough, because -0.0 and 0.0 have the same hash, and texts alone can be ambiguous. Texts are
+    hashed as bytes only: DuckDB gives the same hash to texts that the column's collation treats as equal, and rejects
+    two collations in one call.
     """
-    import duckdb  # its hash may be another one in another version
+    import duckdb  # its hash function can change with the version
 
     values = [column.sql for column in columns if column.type != "varchar"]
     texts = [_call("ENCODE", text(column.sql.copy())) for column in columns]
     hashed = _call("HASH", exp.Literal.string(f"{salt} {duckdb.__version__}"), *values, *texts)
-    # An unsigned number of 64 bits as a signed one.
+    # Convert the unsigned 64-bit number to a signed one.
     half, whole = exp.Literal.number(2**63 - 1), exp.Literal.number(2**64)
     wide = exp.cast(hashed, "int128")
     return exp.cast(
@@ -191,8 +194,8 @@ def _spark(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
         else exp.cast(column.sql, "string")
         for column in columns
     ]
-    # A hash of several values skips nulls, so (null, 'a') and ('a', null) would be equal.
-    return _call("XXHASH64", exp.Literal.string(salt), _lengths(values))
+    # Spark's hash of several values skips nulls, so (null, 'a') and ('a', null) would have the same hash.
+    return _call("XXHASH64", exp.Literal.string(salt), _length_prefixed(values))
 
 
 def _snowflake(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
@@ -215,11 +218,11 @@ def _redshift(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
         else exp.cast(column.sql, "varchar(65535)")
         for column in columns
     ]
-    return _call("FARMFINGERPRINT64", _lengths([exp.Literal.string(salt), *values]))
+    return _call("FARMFINGERPRINT64", _length_prefixed([exp.Literal.string(salt), *values]))
 
 
 def _word(boolean: exp.Expr) -> exp.Expr:
-    """Redshift makes no text of a boolean."""
+    """A boolean as text, because Redshift can't cast it."""
     yes, no = exp.Literal.string("true"), exp.Literal.string("false")
     return exp.Case().when(boolean, yes).when(exp.not_(boolean.copy()), no)
 
@@ -234,10 +237,10 @@ DIALECTS: Mapping[str, DiffDialect] = {
     "duckdb": DiffDialect(sqlglot="duckdb", hash_row=_duckdb),
     "spark": DiffDialect(sqlglot="spark", hash_row=_spark, deletes=False),
     "databricks": DiffDialect(sqlglot="databricks", hash_row=_spark),
-    # Its integers are numbers without decimals, and its reader calls both FIXED: their texts are compared once read.
+    # Snowflake's integers are numbers without decimals, and its reader calls both FIXED. Their texts are checked later.
     "snowflake": DiffDialect(sqlglot="snowflake", hash_row=_snowflake, key_types=PLAIN | {"fixed"}),
     "bigquery": DiffDialect(sqlglot="bigquery", hash_row=_bigquery),
-    # Its text of a float leaves digits out, and what is cast to a text of a type without a name is not known.
+    # Redshift's text of a float omits digits, and casts of types without a name are undocumented.
     "redshift": DiffDialect(
         sqlglot="redshift",
         hash_row=_redshift,

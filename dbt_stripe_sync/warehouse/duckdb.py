@@ -1,8 +1,8 @@
-"""DuckDB and MotherDuck: the profile's file, attached read-only to a connection of our own.
+"""Reads DuckDB and MotherDuck: the profile's file is attached read-only to a separate connection.
 
 Settings: docs.getdbt.com/docs/core/connect-data-platform/duckdb-setup and dbt-duckdb's credentials.
-Run for real: files, `attach`, `settings`, `secrets`, locks. Not run for lack of a network: MotherDuck, DuckLake on a
-remote catalog, extensions that must be downloaded.
+Tested for real: files, `attach`, `settings`, `secrets`, locks. Not tested for lack of a network: MotherDuck, DuckLake
+on a remote catalog, extensions that must be downloaded.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.warehouse.duckdb_profile import Attachment
 
 BATCH_ROWS = 50_000
-# DuckDB names another process by its id, and the same process by the clash of two ways to open one file.
+# The first message is for a lock of another process. The others are for a conflicting connection in this process.
 LOCKED = re.compile(r"Could not set lock on file|Unique file handle conflict|different configuration than existing")
 HOLDER = re.compile(r"held in (.+?) \(PID (\d+)\)")
 
@@ -83,7 +83,7 @@ class DuckDBWarehouse:
         )
 
     def cancel(self) -> None:
-        """Stop the queries that run, from another thread."""
+        """Cancel the running queries, from another thread."""
         for cursor in tuple(self._cursors):
             cursor.interrupt()
 
@@ -111,14 +111,14 @@ class DuckDBWarehouse:
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         cursor = self._connection.cursor()
         self._cursors.add(cursor)
-        # What a view or an ephemeral model makes of a time is the same on every machine, unless the profile has a say.
+        # Views and ephemeral models return the same times on every machine, unless the profile sets a time zone.
         cursor.execute("SET TimeZone = 'UTC'")
         for name, statement in self._profile.session_sql:
             _run(cursor, statement, bad_setting("duckdb", "settings", f"has `{name}`, which doesn't work"))
         cursor.execute(f"USE {double_quoted(self._profile.database)}")
-        # JSON, UUID and the like keep their names on the way into the next DuckDB (duckdb.org/docs/data/arrow).
+        # Types such as JSON and UUID keep their names when another DuckDB reads them (duckdb.org/docs/data/arrow).
         cursor.execute("SET arrow_lossless_conversion = true")
-        # A table name that is missing must not be looked for among our own Python variables.
+        # DuckDB must not resolve a missing table to a Python variable.
         cursor.execute("SET python_enable_replacements = false")
         # In a notebook, DuckDB would draw a progress bar into the caller's output.
         cursor.execute("SET enable_progress_bar = false")
@@ -157,12 +157,12 @@ def _open(profile: DuckDBProfile) -> duckdb.DuckDBPyConnection:
 
 
 def _prepare(connection: duckdb.DuckDBPyConnection, profile: DuckDBProfile, project_root: Path) -> None:
-    # Views over external files (dbt-duckdb's `external` models) name them as dbt sees them, from the project's root.
+    # Views over external files (dbt-duckdb's `external` models) have paths relative to the project's root.
     connection.execute(f"SET GLOBAL file_search_path = {_literal(str(project_root))}")
     for extension, repository in profile.extensions:
         _load_extension(connection, extension, repository)
     for number, statement in enumerate(profile.secret_sql, start=1):
-        # DuckDB's own message may quote the statement, which holds the secret.
+        # DuckDB's message may quote the statement, which contains the secret.
         problem = bad_setting("duckdb", "secrets", f"has an entry, number {number}, that doesn't work")
         _run(connection, statement, problem)
     for options in profile.filesystems:
@@ -255,8 +255,8 @@ def _read_failure(source: RowSource, error: Exception) -> WarehouseError:
 
 
 def safe_reason(error: Exception) -> str:
-    """What DuckDB says of an error, without values of rows."""
-    # Errors of names, grammar and files quote the statement or a path; those of conversion and arithmetic quote values.
+    """The reason in a DuckDB error, without row values."""
+    # Errors about names, syntax and files quote the statement or a path. Conversion and arithmetic errors quote values.
     quoting_no_values = (
         duckdb.BinderException,
         duckdb.CatalogException,

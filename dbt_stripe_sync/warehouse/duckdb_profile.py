@@ -14,23 +14,23 @@ from dbt_stripe_sync.warehouse.select import double_quoted
 
 MOTHERDUCK = ("md:", "motherduck:")
 TOKEN = "motherduck_token"  # noqa: S105 - the setting's name
-# Catalogues that may be a file of this machine, the longest prefix first.
+# Catalogs that may be a local file, the longest prefix first.
 LOCAL_CATALOGS = ("ducklake:sqlite:", "ducklake:duckdb:", "ducklake:", "sqlite:")
 UNQUOTED_SECRET_PARTS = frozenset({"type", "provider"})
 
 
 class Attachment(Struct, frozen=True, kw_only=True):
-    """One ATTACH; `path` is what messages call it."""
+    """One ATTACH statement. `path` is its name in messages."""
 
     path: str
     sql: str
 
 
 class DuckDBProfile(Struct, frozen=True, kw_only=True):
-    """A profile, resolved. `file` is the database file, None if it is remote. `database` is its name in SQL.
+    """A resolved profile. `file` is the database file, None if it is remote. `database` is its name in SQL.
 
-    `connect_to` is what DuckDB opens: memory, to which everything is attached, or MotherDuck. `session_sql` (a
-    setting's name and its statement) runs once a cursor. `secret_sql` holds secrets, and is never shown.
+    `connect_to` is what DuckDB opens: MotherDuck, or memory to which everything is attached. `session_sql` has
+    statements by setting, and runs once for each cursor. `secret_sql` contains secrets and is never shown.
     """
 
     database: str
@@ -114,15 +114,15 @@ def _attachment(entry: Any, project_root: Path) -> Attachment:
 
 
 def is_remote(path: str) -> bool:
-    """Whether a profile's path is something else than a file of this machine."""
-    # dbt-duckdb takes URLs (s3://, https://) and prefixed catalogs (md:, ducklake:, postgres:) as they are.
+    """Whether a profile's path is something other than a local file."""
+    # dbt-duckdb passes URLs (s3://, https://) and prefixed catalogs (md:, ducklake:, postgres:) on unchanged.
     return "://" in path or path.startswith((*MOTHERDUCK, "ducklake:", "postgres:", "mysql:", "sqlite:"))
 
 
 def _resolved(path: str, project_root: Path) -> str:
     for prefix in LOCAL_CATALOGS:
         rest = path.removeprefix(prefix)
-        # `ducklake:name` is a secret's name, and `ducklake:postgres:dbname=…` a connection string.
+        # `ducklake:name` names a secret, and `ducklake:postgres:dbname=…` is a connection string.
         if rest != path and not any(mark in rest for mark in ":=") and any(mark in rest for mark in "./"):
             return prefix + str((project_root / Path(rest).expanduser()).resolve())
     if is_remote(path):
@@ -154,7 +154,7 @@ def _secret_sql(target: Mapping[str, Any]) -> list[str]:
         secrets.append({"type": "s3", "provider": "credential_chain"})
     made = []
     for number, secret in enumerate(secrets, start=1):
-        secret.pop("persistent", None)  # reading must leave nothing behind on the machine
+        secret.pop("persistent", None)  # reading must not store anything on the machine
         name = double_quoted(str(secret.pop("name", f"_dbt_secret_{number}")))
         scope = secret.pop("scope", None)
         scopes = scope if isinstance(scope, list) else [scope] if scope else []

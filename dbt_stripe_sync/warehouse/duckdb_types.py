@@ -1,4 +1,4 @@
-"""How each DuckDB type is read, so that what arrives as Arrow is exact and plain."""
+"""Defines how each DuckDB type is read, so that its values in Arrow are exact and of a plain type."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dbt_stripe_sync.warehouse.select import double_quoted
 if TYPE_CHECKING:
     import duckdb
 
-# Arrow, or Python behind it, has no exact or no plain form of these. UHUGEINT and BIGNUM do not fit 38 digits.
+# Types without an exact or plain type in Arrow or Python. UHUGEINT and BIGNUM can exceed 38 digits.
 CASTS = {
     "hugeint": "DECIMAL(38, 0)",
     "uhugeint": "VARCHAR",
@@ -28,18 +28,18 @@ CASTS = {
 }
 
 
-# Text that is a number all the same.
+# Types that are read as text but are numbers.
 NUMBERS = frozenset({"uhugeint", "bignum"})
 
 
 def read_sql(column: str, kind: duckdb.DuckDBPyType) -> str:
-    """The expression that reads `column`: itself, or cast to the nearest type that has a plain form."""
+    """The expression that reads `column`, with a cast to the nearest plain type if necessary."""
     plain = plain_type(kind)
     return column if plain is None else f"CAST({column} AS {plain})"
 
 
 def plain_type(kind: duckdb.DuckDBPyType) -> str | None:
-    """The SQL type to cast to; None where the type is plain already."""
+    """The SQL type to cast to; None if the type is plain already."""
     name = kind.id
     if name in CASTS:
         return CASTS[name]

@@ -1,7 +1,7 @@
-"""Problems with a warehouse.
+"""Defines the problems that a warehouse can have.
 
-A database's own message is only shown if it can't contain row values: those about names, permissions and the connection
-can't, those about data can (`invalid input syntax for type integer: "…"`).
+A database's message is only shown if it can't contain row values. Messages about names, permissions and the connection
+can't. Messages about data can (`invalid input syntax for type integer: "…"`).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def unreachable(place: str, reason: str, hint: str = "check the profile's connection settings") -> WarehouseError:
-    """No connection. `place` names kind, host, port and database, never a password."""
+    """The connection failed. `place` has the kind, host, port and database, never a password."""
     return WarehouseError(
         Problem(code="warehouse-unreachable", summary=f"{place} can't be reached: {reason}", hint=hint)
     )
 
 
 def not_authorised(place: str, user: str | None, reason: str | None = None) -> WarehouseError:
-    """The warehouse answered, but rejects this user."""
+    """The warehouse rejected the user's credentials."""
     who = f"`{user}`" if user else "the profile's credentials"
     return WarehouseError(
         Problem(
@@ -34,13 +34,13 @@ def not_authorised(place: str, user: str | None, reason: str | None = None) -> W
 
 
 def not_permitted(place: str, user: str | None, reason: str, hint: str) -> WarehouseError:
-    """The warehouse knows this user, who lacks a right that has nothing to do with one model."""
+    """The user lacks a permission that isn't about a single model."""
     who = f"`{user}`" if user else "the profile's user"
     return WarehouseError(Problem(code="warehouse-denied", summary=f"{place.rstrip(',')}: {who} {reason}", hint=hint))
 
 
 def connection_lost(source: RowSource, reason: str) -> WarehouseError:
-    """The connection ended while rows were read."""
+    """The connection was lost while rows were read."""
     return WarehouseError(
         Problem(
             code="warehouse-unreachable",
@@ -52,7 +52,7 @@ def connection_lost(source: RowSource, reason: str) -> WarehouseError:
 
 
 def bad_setting(kind: str, setting: str, reason: str, hint: str | None = None) -> WarehouseError:
-    """The profile asks for what can't be done."""
+    """A setting of the profile is invalid or unsupported."""
     return WarehouseError(
         Problem(
             code="warehouse-setting",
@@ -63,7 +63,7 @@ def bad_setting(kind: str, setting: str, reason: str, hint: str | None = None) -
 
 
 def relation_missing(source: RowSource) -> WarehouseError:
-    """The model has not been built, or what an ephemeral one reads has not."""
+    """The model has not been built, or a table that an ephemeral model reads is missing."""
     where = Location(model=source.name)
     if source.relation is None:
         summary = f"ephemeral model `{source.name}` reads a relation that is not in the warehouse"
@@ -93,7 +93,7 @@ def denied(source: RowSource) -> WarehouseError:
 
 
 def read_failed(source: RowSource, reason: str) -> WarehouseError:
-    """Any other failure while rows are read. `reason` holds no row's value."""
+    """Any other failure while rows are read. `reason` must not contain row values."""
     return WarehouseError(
         Problem(
             code="read-failed",
@@ -105,6 +105,6 @@ def read_failed(source: RowSource, reason: str) -> WarehouseError:
 
 
 def first_line(message: object) -> str:
-    """A driver's message without its stack, its SQL and its advice."""
+    """The first line of a driver's message, without its stack, SQL and hints."""
     lines = [line.strip() for line in str(message).strip().splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else "no reason given"

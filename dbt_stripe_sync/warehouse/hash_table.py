@@ -1,7 +1,7 @@
-"""The warehouse's copy of the state's hashes: a table for each sync of a state, and one of marks of what they hold.
+"""Writes the warehouse's copy of the state's hashes: a table for each sync, and a table of marks for their contents.
 
-Only a mark makes a table believable. It is withdrawn before the table changes and written again at the end, so that
-what is cut off in between is found out with or without transactions.
+A table is only trusted if it has a mark. The mark is withdrawn before the table changes and written again at the end,
+so that an interrupted change is detected even without transactions.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ MARK_TYPES = {
 }
 STAGED = "stripe_sync_staged"
 # A table whose rows can't be deleted is recreated after this many additions.
-MOST_ADDITIONS = 50
-# A mark without a digest, which no state has: what the table holds is not known.
+MAX_ADDITIONS = 50
+# The digest of a withdrawn mark, which no state has: the contents of the table are unknown.
 _WITHDRAWN = ""
 
 
 class HashTables(Struct, frozen=True, kw_only=True):
-    """The names and the SQL of the copy's tables in one schema."""
+    """Names and SQL for the copy's tables in one schema."""
 
     schema: str
     dialect: DiffDialect
 
     def name_of(self, state_id: str, sync: str) -> str:
-        """The table of a sync's hashes: a sync's own name may be none that a table can have."""
+        """The name of a sync's table of hashes. It is derived, because a sync's name may not be a valid table name."""
         return f"row_hashes_{sha256(f'{state_id}/{sync}'.encode()).hexdigest()[:16]}"
 
     def table(self, name: str) -> exp.Table:
@@ -60,11 +60,11 @@ class HashTables(Struct, frozen=True, kw_only=True):
         return self.table(self.name_of(state_id, sync))
 
     def marks(self) -> exp.Select:
-        """Every mark."""
+        """A query for all marks."""
         return exp.select(*map(_column, MARK_TYPES)).from_(self.table(MARKS))
 
     def hashes(self, state_id: str, sync: str) -> exp.Select:
-        """The keys that the copy has, each once, with their hashes: NULL for a row to be looked at again."""
+        """A query for the copy's keys, each once, with their hashes. NULL means that the row must be compared again."""
         table = self.of(state_id, sync)
         if self.dialect.deletes:
             return exp.select(_column("key"), _column("row_hash")).from_(table)
@@ -76,7 +76,7 @@ class HashTables(Struct, frozen=True, kw_only=True):
         )
 
     def create(self, table: exp.Table, types: Mapping[str, str]) -> exp.Create:
-        """A table of columns with their types."""
+        """A statement that creates a table with these columns and types."""
         columns = [
             exp.ColumnDef(this=exp.to_identifier(name, quoted=True), kind=exp.DataType.build(kind))
             for name, kind in types.items()
@@ -84,17 +84,17 @@ class HashTables(Struct, frozen=True, kw_only=True):
         return exp.Create(this=exp.Schema(this=table, expressions=columns), kind="TABLE", exists=True)
 
     def drop(self, table: exp.Table) -> str:
-        """What drops a table, if it is there."""
+        """A statement that drops a table if it exists."""
         return f"DROP TABLE IF EXISTS {self.render(table)}"
 
     @property
     def types(self) -> Mapping[str, str]:
-        """The columns of a table of hashes."""
+        """The columns of a table of hashes, with their types."""
         types = {"key": "text", "row_hash": "bigint"}
         return types if self.dialect.deletes else {**types, "is_live": "boolean", "version": "bigint"}
 
     def render(self, statement: exp.Expr) -> str:
-        """A statement in the engine's words."""
+        """A statement as SQL in the engine's dialect."""
         return statement.sql(dialect=self.dialect.sqlglot)
 
 
@@ -108,7 +108,7 @@ def newest_marks(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], tup
 
 
 class HashCopy:
-    """Writes the copy. Everything raises `WarehouseError`."""
+    """Writes the copy. Every method raises `WarehouseError`."""
 
     def __init__(self, connection: LogConnection, tables: HashTables) -> None:
         self._connection = connection
@@ -120,20 +120,20 @@ class HashCopy:
         with transaction(self._connection):
             if not self._connection.has_schema(self._tables.schema):
                 schema = exp.Table(db=exp.to_identifier(self._tables.schema, quoted=True))
-                self._do(exp.Create(this=schema, kind="SCHEMA", exists=True))
+                self._execute(exp.Create(this=schema, kind="SCHEMA", exists=True))
             if MARKS in self._connection.tables(self._tables.schema):
                 query = self._tables.render(self._tables.marks())
                 self._marks = newest_marks(self._connection.read(query).read_all().to_pylist())
             else:
-                self._do(self._tables.create(self._tables.table(MARKS), MARK_TYPES))
+                self._execute(self._tables.create(self._tables.table(MARKS), MARK_TYPES))
 
     def mark(self, state_id: str, sync: str) -> HashMark | None:
-        """What the copy has of a sync."""
+        """The copy's mark for a sync, or None."""
         _, mark = self._marks.get((state_id, sync), (0, None))
         return mark
 
     def is_whole(self, state_id: str, sync: str) -> bool:
-        """Whether the table has as many hashes as its mark says: it may have been emptied or dropped."""
+        """Whether the table has as many hashes as its mark says. Someone may have emptied or dropped it."""
         mark = self.mark(state_id, sync)
         known = self._tables.hashes(state_id, sync).subquery("known")
         query = exp.select(exp.Count(this=exp.Star()).as_("hashes", quoted=True)).from_(known)
@@ -145,26 +145,27 @@ class HashCopy:
         return mark is not None and int(count) == mark.rows
 
     def can_change(self, state_id: str, sync: str) -> bool:
-        """Whether some hashes may be replaced, rather than all of them."""
+        """Whether single hashes can be changed, so that the table need not be rewritten."""
         version, mark = self._marks.get((state_id, sync), (0, None))
-        is_old = not self._tables.dialect.deletes and version % MOST_ADDITIONS == MOST_ADDITIONS - 1
+        is_old = not self._tables.dialect.deletes and version % MAX_ADDITIONS == MAX_ADDITIONS - 1
         return mark is not None and mark.digest != _WITHDRAWN and not is_old
 
     def replace(self, sync: str, mark: HashMark, rows: pa.RecordBatchReader) -> None:
-        """Have these rows (`key`, `row_hash`) as all that there is of a sync."""
+        """Replace the whole table of a sync with these rows (`key`, `row_hash`)."""
         table = self._tables.of(mark.state_id, sync)
         with self._changing(sync, mark):
             self._connection.execute(self._tables.drop(table))
-            self._do(self._tables.create(table.copy(), self._tables.types))
+            self._execute(self._tables.create(table.copy(), self._tables.types))
             with self._staged(rows) as staged:
                 self._insert(table, staged, {"is_live": exp.true()}, mark.state_id, sync)
 
     def change(
         self, sync: str, wanted: HashMark, rows: pa.RecordBatchReader, after: Callable[[pa.RecordBatchReader], HashMark]
     ) -> bool:
-        """Have some rows (`key`, `row_hash`, `is_live`) as these are, and say whether the copy is as wanted then.
+        """Change some rows (`key`, `row_hash`, `is_live`), and return whether the copy then has the mark `wanted`.
 
-        `after` says which mark the copy has by what it had of these rows, and nothing is changed if that is another.
+        `after` computes the resulting mark from the copy's current rows with these keys. If it isn't `wanted`, nothing
+        is changed.
         """
         state_id = wanted.state_id
         with transaction(self._connection), self._staged(rows) as staged:
@@ -181,7 +182,7 @@ class HashCopy:
                 table = self._tables.of(state_id, sync)
                 if self._tables.dialect.deletes:
                     among = _column("key").isin(query=exp.select(_column("key")).from_(staged))
-                    self._do(exp.delete(table).where(among))
+                    self._execute(exp.delete(table).where(among))
                     live = exp.select(_column("key"), _column("row_hash")).from_(staged).where(_column("is_live"))
                     self._insert(table, live.subquery("live"), {}, state_id, sync)
                 else:
@@ -189,11 +190,11 @@ class HashCopy:
             return True
 
     def cancel(self) -> None:
-        """Stop what runs, from another thread."""
+        """Cancel the running statement, from another thread."""
         self._connection.cancel()
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._connection.close()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -212,7 +213,7 @@ class HashCopy:
         version = self._version(mark.state_id, sync) + 1
         values = [mark.state_id, sync, self._tables.name_of(mark.state_id, sync), mark.rows, mark.digest, version]
         marks = self._tables.table(MARKS)
-        self._do(
+        self._execute(
             exp.insert(
                 exp.values([tuple(values)]),
                 marks,
@@ -223,7 +224,7 @@ class HashCopy:
             older = exp.and_(
                 _column("state_id").eq(mark.state_id), _column("sync").eq(sync), _column("version") < version
             )
-            self._do(exp.delete(marks.copy()).where(older))
+            self._execute(exp.delete(marks.copy()).where(older))
         self._marks[mark.state_id, sync] = (version, mark)
 
     def _version(self, state_id: str, sync: str) -> int:
@@ -237,7 +238,7 @@ class HashCopy:
         values = {"key": _column("key"), "row_hash": _column("row_hash"), **more, "version": version}
         names = list(self._tables.types)
         query = exp.select(*(values[name] for name in names)).from_(source)
-        self._do(exp.insert(query, table.copy(), columns=[exp.to_identifier(name, quoted=True) for name in names]))
+        self._execute(exp.insert(query, table.copy(), columns=[exp.to_identifier(name, quoted=True) for name in names]))
 
     @contextmanager
     def _staged(self, rows: pa.RecordBatchReader) -> Iterator[exp.Table]:
@@ -245,7 +246,7 @@ class HashCopy:
         yield exp.Table(this=exp.Var(this=named))
         self._connection.execute(f"DROP TABLE {named}")
 
-    def _do(self, statement: exp.Expr) -> None:
+    def _execute(self, statement: exp.Expr) -> None:
         self._connection.execute(self._tables.render(statement))
 
 

@@ -1,7 +1,7 @@
-"""The log in a schema of the warehouse: tables that are only ever brought up to what the state has.
+"""Writes the log to a schema of the warehouse, as tables that are updated to match the state.
 
-What both kinds of warehouse take is here; `log_postgres.py` and `log_duckdb.py` are what differs. Each transaction that
-writes holds the mark first, so that two writers follow each other, and nothing is committed half.
+`log_postgres.py` and `log_duckdb.py` have the parts that depend on the warehouse. Each writing transaction locks the
+mark first, so that writers run one after the other, and no partial update is committed.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class Purpose(Struct, frozen=True, kw_only=True):
-    """What is written to the warehouse, for messages: `code` begins the problems' codes, `what` is its name.
+    """Texts for messages about what is written: `code` is the prefix of problem codes, `what` is its name.
 
-    `setting` asks for it in the project's settings, and `docs` lists the grants that it takes.
+    `setting` is the project setting that turns it on, and `docs` lists the necessary grants.
     """
 
     code: str
@@ -33,7 +33,7 @@ class Purpose(Struct, frozen=True, kw_only=True):
     docs: str
 
     def problem(self, code: str, summary: str, hint: str) -> WarehouseError:
-        """What keeps it from being written; `code` follows that of the purpose."""
+        """A problem that prevents the write. `code` is appended to the prefix."""
         where = Location(file="dbt_project.yml", field=f"vars.stripe_sync.{self.setting}")
         return WarehouseError(Problem(code=f"{self.code}-{code}", summary=summary, where=where, hint=hint))
 
@@ -43,7 +43,7 @@ DIFF = Purpose(code="diff", what="the hashes", setting="diff", docs="docs/wareho
 
 
 class LogConnection(Protocol):
-    """A connection that may write. Every method raises `WarehouseError`."""
+    """A connection with write access. Every method raises `WarehouseError`."""
 
     @property
     def types(self) -> Mapping[Kind, str]:
@@ -52,7 +52,7 @@ class LogConnection(Protocol):
 
     @property
     def with_primary_key(self) -> tuple[LogTable, ...]:
-        """The tables for which a primary key is worth its cost."""
+        """The tables that get a primary key."""
         ...
 
     def begin(self) -> None:
@@ -60,27 +60,27 @@ class LogConnection(Protocol):
         ...
 
     def commit(self) -> None:
-        """Make it durable."""
+        """Commit the transaction."""
         ...
 
     def rollback(self) -> None:
-        """Roll it back, if there is one."""
+        """Roll back the transaction, if there is one."""
         ...
 
     def hold(self, table: str) -> None:
-        """Keep other writers from the table until the transaction ends."""
+        """Lock the table against other writers until the transaction ends."""
         ...
 
     def execute(self, sql: str) -> None:
-        """A statement without an answer."""
+        """Execute a statement without a result."""
         ...
 
     def read(self, sql: str) -> pa.RecordBatchReader:
-        """A query's rows."""
+        """The rows of a query."""
         ...
 
     def stage(self, name: str, rows: pa.RecordBatchReader) -> str:
-        """Make a temporary table of rows, and say how to name it in SQL."""
+        """Create a temporary table with these rows, and return its name for SQL."""
         ...
 
     def has_schema(self, schema: str) -> bool:
@@ -92,17 +92,17 @@ class LogConnection(Protocol):
         ...
 
     def cancel(self) -> None:
-        """Stop what runs, from another thread."""
+        """Cancel the running statement, from another thread."""
         ...
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         ...
 
 
 @contextmanager
 def transaction(connection: LogConnection) -> Iterator[None]:
-    """A transaction, which is undone where what is inside raises."""
+    """Run the body in a transaction, which is rolled back if the body raises."""
     connection.begin()
     try:
         yield
@@ -113,30 +113,31 @@ def transaction(connection: LogConnection) -> Iterator[None]:
 
 
 class WarehouseLog:
-    """The log in one schema. Everything raises `WarehouseError`."""
+    """The log in one schema. Every method raises `WarehouseError`."""
 
     def __init__(self, connection: LogConnection, schema: str) -> None:
         self._connection = connection
         self._schema = schema
 
     def prepare(self, mark: LogMark, *, take_over: bool = False) -> bool:
-        """Create what is missing for the state of `mark`; says whether a table was missing.
+        """Create the missing tables for the state of `mark`, and return whether any were missing.
 
-        Refuses the log of another state, unless it is to be taken over, and a schema whose tables are something else.
+        Raises `WarehouseError` if the log belongs to another state, unless `take_over` is set, or if the schema has
+        other tables with these names.
         """
         with transaction(self._connection):
             if not self._connection.has_schema(self._schema):
                 self._connection.execute(f"CREATE SCHEMA {double_quoted(self._schema)}")
-            there = self._connection.tables(self._schema)
-            known = self._mark() if MARK.name in there else None
-            foreign = sorted(table.name for table in TABLES if table.name in there)
+            existing = self._connection.tables(self._schema)
+            known = self._mark() if MARK.name in existing else None
+            foreign = sorted(table.name for table in TABLES if table.name in existing)
             if known is None and foreign:
                 raise _not_a_log(self._schema, foreign)
             if known is not None and known.format > FORMAT:
                 raise _newer(self._schema)
             if known is not None and known.state_id != mark.state_id and not take_over:
                 raise _of_another_state(self._schema)
-            missing = [table for table in (MARK, *TABLES) if table.name not in there]
+            missing = [table for table in (MARK, *TABLES) if table.name not in existing]
             for table in missing:
                 self._create(table)
             if known is None or known.state_id != mark.state_id:
@@ -144,12 +145,12 @@ class WarehouseLog:
             return bool(missing)
 
     def runs(self) -> frozenset[str]:
-        """The runs that the log has."""
+        """The ids of the runs in the log."""
         with transaction(self._connection):
             return frozenset(self._connection.read(f"SELECT run_id FROM {self._name(RUNS)}").read_all()[0].to_pylist())
 
     def run_sizes(self) -> Mapping[str, int]:
-        """The runs that the log has, each with its number of changes, which takes longer."""
+        """The ids of the runs in the log, each with its number of changes. Slower than `runs`."""
         query = (
             f"SELECT r.run_id, count(c.run_id) AS changes FROM {self._name(RUNS)} r "
             f"LEFT JOIN {self._name(CHANGES)} c ON c.run_id = r.run_id GROUP BY r.run_id"
@@ -160,59 +161,59 @@ class WarehouseLog:
     def add_runs(
         self, mark: LogMark, runs: pa.RecordBatchReader, changes: pa.RecordBatchReader, problems: pa.RecordBatchReader
     ) -> None:
-        """Add runs with what they did, in one transaction. Existing rows of theirs stay unchanged."""
+        """Add runs with their changes and problems, in one transaction. Existing rows stay unchanged."""
         with self._writing(mark):
             # The runs come last, so that every run in the log is complete.
             for table, rows in ((CHANGES, changes), (PROBLEMS, problems), (RUNS, runs)):
                 self._add(table, rows)
 
     def objects(self) -> pa.RecordBatchReader:
-        """The objects that the log has."""
+        """The objects in the log."""
         names = ", ".join(OBJECTS.names)
         return self._connection.read(f"SELECT {names} FROM {self._name(OBJECTS)}")
 
     def count_objects(self) -> int:
-        """How many objects the log has."""
+        """The number of objects in the log."""
         counted = self._connection.read(f"SELECT count(*) AS n FROM {self._name(OBJECTS)}").read_all()
         return int(counted["n"][0].as_py())
 
     def objects_of(self, rows: pa.RecordBatchReader) -> pa.RecordBatchReader:
-        """The objects that the log has of some rows, by `sync` and `key`; they are held in memory."""
+        """The log's objects for some rows, matched by `sync` and `key`. They are held in memory."""
         names = ", ".join(OBJECTS.names)
         with self._staged(rows) as staged:
             query = f"SELECT {names} FROM {self._name(OBJECTS)} WHERE (sync, key) IN (SELECT sync, key FROM {staged})"
             return self._connection.read(query).read_all().to_reader()
 
     def mark(self) -> LogMark:
-        """The position of the log."""
+        """The log's mark: its format, its state, and a digest of its objects."""
         with transaction(self._connection):
             known = self._mark()
         return known or LogMark(format=FORMAT, state_id="", objects=None)
 
     @contextmanager
     def objects_replaced(self, mark: LogMark) -> Iterator[None]:
-        """One transaction around what reads and writes objects; it leaves `mark` as the log's."""
+        """Run the body, which changes objects, in one transaction that ends with `mark` as the log's mark."""
         with self._writing(mark):
             yield
             self._set_mark(mark)
 
     def write_objects(self, rows: pa.RecordBatchReader) -> None:
-        """Write objects over those of the same rows. Inside `objects_replaced`."""
+        """Replace the objects of these rows. Only inside `objects_replaced`."""
         with self._staged(rows) as staged:
             self._delete(staged)
             self._insert(OBJECTS, staged)
 
     def drop_objects(self, rows: pa.RecordBatchReader) -> None:
-        """Drop the objects of rows. Inside `objects_replaced`."""
+        """Delete the objects of these rows. Only inside `objects_replaced`."""
         with self._staged(rows) as staged:
             self._delete(staged)
 
     def cancel(self) -> None:
-        """Stop what runs, from another thread."""
+        """Cancel the running statement, from another thread."""
         self._connection.cancel()
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._connection.close()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -233,7 +234,7 @@ class WarehouseLog:
     def _set_mark(self, mark: LogMark) -> None:
         objects = "NULL" if mark.objects is None else f"'{mark.objects}'"
         self._connection.execute(f"DELETE FROM {self._name(MARK)}")
-        # The id is our own, and the digest figures: neither has anything to escape.
+        # The state's id is generated and the digest is a number, so neither needs escaping.
         self._connection.execute(f"INSERT INTO {self._name(MARK)} VALUES ({mark.format}, '{mark.state_id}', {objects})")
 
     def _create(self, table: LogTable) -> None:

@@ -1,4 +1,4 @@
-"""The log in the project's DuckDB file, which takes one writer: opened for as long as the log is written."""
+"""Writes the log to the project's DuckDB file, which is only open while writing, because it allows one writer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BATCH_ROWS = 50_000
 
 
 class DuckDBLog:
-    """The file, attached to a connection of our own. Implements `warehouse.log.LogConnection`."""
+    """The file, attached to a separate connection. Implements `warehouse.log.LogConnection`."""
 
     types: Mapping[Kind, str] = {
         Kind.TEXT: "VARCHAR",
@@ -49,33 +49,33 @@ class DuckDBLog:
         self.execute("BEGIN TRANSACTION")
 
     def commit(self) -> None:
-        """Make it durable."""
+        """Commit the transaction."""
         self.execute("COMMIT")
 
     def rollback(self) -> None:
-        """Undo it; a failed COMMIT has done so."""
+        """Roll back the transaction, unless a failed COMMIT has done so."""
         with contextlib.suppress(duckdb.Error):
             self._connection.execute("ROLLBACK")
 
     def hold(self, table: str) -> None:
-        """Nothing to do: the file has one writer."""
+        """Does nothing, because the file has one writer."""
 
     def execute(self, sql: str) -> None:
-        """A statement without an answer."""
+        """Execute a statement without a result."""
         try:
             self._connection.execute(sql).fetchall()
         except duckdb.Error as error:
             raise self._failed(error) from None
 
     def read(self, sql: str) -> pa.RecordBatchReader:
-        """A query's rows."""
+        """The rows of a query."""
         try:
             return self._connection.sql(sql).to_arrow_reader(BATCH_ROWS)
         except duckdb.Error as error:
             raise self._failed(error) from None
 
     def stage(self, name: str, rows: pa.RecordBatchReader) -> str:
-        """A temporary table."""
+        """Create a temporary table with these rows."""
         self._connection.register("stripe_sync_rows", rows)
         try:
             self.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM stripe_sync_rows")
@@ -84,7 +84,7 @@ class DuckDBLog:
         return f"temp.main.{name}"
 
     def has_schema(self, schema: str) -> bool:
-        """Whether the schema exists, ignoring case, as DuckDB does."""
+        """Whether the schema exists, ignoring case like DuckDB."""
         query = "SELECT 1 FROM duckdb_schemas() WHERE database_name = $database AND lower(schema_name) = lower($schema)"
         return bool(self._rows(query, schema))
 
@@ -98,11 +98,11 @@ class DuckDBLog:
         return frozenset(str(name).lower() for (name,) in self._rows(query, schema))
 
     def cancel(self) -> None:
-        """Stop what runs, from another thread."""
+        """Cancel the running statement, from another thread."""
         self._connection.interrupt()
 
     def close(self) -> None:
-        """Leave the file."""
+        """Detach the file and close the connection."""
         self._connection.close()
 
     def _failed(self, error: duckdb.Error) -> WarehouseError:
@@ -118,11 +118,11 @@ class DuckDBLog:
 
 def connect(target: Mapping[str, Any], project_root: Path, read_seconds: float, purpose: Purpose = LOG) -> DuckDBLog:
     """Open the profile's file to write to it. Raises `WarehouseError`: `warehouse-locked` if it is in use."""
-    del read_seconds  # nothing on this machine keeps anybody waiting
+    del read_seconds  # a local file needs no time limit
     profile = parse_profile(target, project_root)
     if profile.file is None:
         raise purpose.problem("not-supported", "the profile's DuckDB database is not a file", "use a DuckDB file")
-    # A file that is not there yet is made so that the DuckDB of dbt, an older one perhaps, opens it as well.
+    # A new file is created in a format that an older DuckDB in dbt can open as well.
     ours = {"autoinstall_known_extensions": "false", "storage_compatibility_version": "v1.0.0"}
     connection = duckdb.connect(":memory:", config={**profile.config, **ours})
     try:

@@ -1,4 +1,4 @@
-"""The log in PostgreSQL: binary COPY loads rows into a temporary table, and SQL moves them from there."""
+"""Writes the log to PostgreSQL: binary COPY fills a temporary table, from which SQL moves the rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import WarehouseError
     from dbt_stripe_sync.warehouse.adbc_connection import Connection
 
-# Locks on the log's tables must not block a run.
+# How long to wait for locks on the log's tables, so that they can't block a run.
 LOCK_SECONDS = 30
 # A lost server is noticed within a minute (postgresql.org/docs/current/libpq-connect.html).
 KEEPALIVE = {"keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
@@ -30,7 +30,7 @@ QUERY_CANCELED = "57014"
 
 
 class PostgresLog:
-    """One connection that writes. Implements `warehouse.log.LogConnection`."""
+    """One connection with write access. Implements `warehouse.log.LogConnection`."""
 
     types: Mapping[Kind, str] = {
         Kind.TEXT: "text",
@@ -39,7 +39,7 @@ class PostgresLog:
         Kind.BOOLEAN: "boolean",
         Kind.TIME: "timestamptz",
     }
-    # Not the objects: PostgreSQL indexes no text of more than 2,704 bytes, and a key may be longer.
+    # Not OBJECTS, because PostgreSQL can't index a text of more than 2,704 bytes, and a key may be longer.
     with_primary_key = (RUNS, CHANGES, PROBLEMS)
 
     def __init__(self, connection: Connection, user: str, read_seconds: float, purpose: Purpose) -> None:
@@ -50,46 +50,46 @@ class PostgresLog:
         self._cursor = connection.cursor()
 
     def begin(self) -> None:
-        """Begin a transaction, which the driver does by itself, with limits on how long anything may take."""
+        """Set time limits for the transaction, which the driver begins by itself."""
         self.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
         self.execute(f"SET LOCAL statement_timeout = '{int(self._read_seconds * 1000)}ms'")
 
     def commit(self) -> None:
-        """Make it durable."""
+        """Commit the transaction."""
         try:
             self._connection.commit()
         except adbc_driver_manager.Error as error:
             raise self._failed(error) from None
 
     def rollback(self) -> None:
-        """Undo it."""
+        """Roll back the transaction."""
         try:
             self._connection.rollback()
         except adbc_driver_manager.Error:
-            return  # the connection is gone, and the transaction with it
+            return  # the connection was lost, and the transaction with it
 
     def hold(self, table: str) -> None:
-        """Keep other writers waiting; who reads is not."""
+        """Lock the table against other writers, but not readers."""
         self.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
 
     def execute(self, sql: str) -> None:
-        """A statement without an answer."""
+        """Execute a statement without a result."""
         try:
             self._cursor.execute(sql)
         except adbc_driver_manager.Error as error:
             raise self._failed(error) from None
 
     def read(self, sql: str) -> pa.RecordBatchReader:
-        """A query's rows."""
+        """The rows of a query."""
         try:
             return self._cursor.reader(sql)
         except adbc_driver_manager.Error as error:
             raise self._failed(error) from None
 
     def stage(self, name: str, rows: pa.RecordBatchReader) -> str:
-        """A temporary table, filled through COPY."""
+        """Create a temporary table with these rows, through COPY."""
         try:
-            # A separate statement: one with bound rows can't have another text.
+            # In a separate statement, because a statement with bound rows can't get other SQL.
             with self._connection.cursor() as filling:
                 filling.ingest(name, rows)
         except adbc_driver_manager.Error as error:
@@ -99,7 +99,7 @@ class PostgresLog:
     def has_schema(self, schema: str) -> bool:
         """Whether the schema exists.
 
-        `CREATE SCHEMA IF NOT EXISTS` would ask for a right where there is nothing to do.
+        `CREATE SCHEMA IF NOT EXISTS` would need a permission even if the schema exists.
         """
         return bool(self._rows(f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {literal(schema)}"))
 
@@ -113,11 +113,11 @@ class PostgresLog:
         return frozenset(str(name) for (name,) in self._rows(query))
 
     def cancel(self) -> None:
-        """Stop what runs, from another thread."""
+        """Cancel the running statement, from another thread."""
         self._cursor.cancel()
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._cursor.close()
         self._connection.close()
 
@@ -146,7 +146,7 @@ class PostgresLog:
             )
         if state.startswith(CONNECTION_ENDED) or "server closed the connection" in message:
             return problem("failed", f"the connection was lost while writing {what}", "check the network")
-        # Messages about data quote values.
+        # Messages about data can quote row values.
         reason = (
             f"{message} (SQLSTATE {state})" if state.startswith(MESSAGE_IS_SAFE) else f"SQLSTATE {state or 'unknown'}"
         )
@@ -154,7 +154,7 @@ class PostgresLog:
 
 
 def connect(target: Mapping[str, Any], project_root: Path, read_seconds: float, purpose: Purpose = LOG) -> PostgresLog:
-    """Log in as the profile says. Raises `WarehouseError`."""
+    """Connect with the profile's settings. Raises `WarehouseError`."""
     del project_root  # libpq resolves certificate paths as dbt's driver does
     user = str(target.get("role") or target.get("user"))
     return PostgresLog(log_in(target, **KEEPALIVE), user, read_seconds, purpose)

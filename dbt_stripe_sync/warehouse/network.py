@@ -1,4 +1,4 @@
-"""Whether a host can be reached at all, asked where a driver would retry for minutes or name no reason."""
+"""Checks that a host is reachable, for drivers that would retry for minutes or report no reason."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import WarehouseError
 
 SECONDS = 30.0
-# Name servers and routers that fail for a moment are common enough that drivers retry them; once is enough here.
+# Name servers and routers often fail for a moment. Drivers retry several times; one retry is enough here.
 PAUSE_SECONDS = 1.0
 
 
 def check_reachable(place: str, host: str, port: int, *, seconds: float = SECONDS) -> None:
     """Open a TCP connection to the host and close it again.
 
-    Raises `WarehouseError` (`warehouse-unreachable`): the name is unknown, nothing listens, or nothing answers.
+    Raises `WarehouseError` (`warehouse-unreachable`) if the name is unknown, nothing listens, or nothing responds.
     """
     if _goes_through_a_proxy(host):
-        return  # only the proxy can resolve the name, or reach it
+        return  # only the proxy can resolve or reach the host
     error = _failure(place, host, port, seconds)
     if error is not None:
         time.sleep(PAUSE_SECONDS)

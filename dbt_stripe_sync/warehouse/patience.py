@@ -27,26 +27,26 @@ T = TypeVar("T")
 logger = logging.getLogger("dbt_stripe_sync.warehouse")
 
 CONNECT_SECONDS = 30.0
-# A view over a large table may take minutes until its first row; a dead connection stays silent forever.
+# A view over a large table may take minutes to return its first row, but a dead connection never returns one.
 READ_SECONDS = 600.0
 NOTICE_SECONDS = 5.0
-# Importing dbt and an adapter takes seconds, or more on a busy machine.
+# Importing dbt and an adapter takes seconds, and much longer on a busy machine.
 PREPARE_SECONDS = 600.0
-# How long a connection is waited for once it is to be closed: dbt can't write to DuckDB's file before that.
+# How long to wait for a connection to close. dbt can't write to a DuckDB file before that.
 CLOSE_SECONDS = 30.0
-# The same of one that no longer answers.
+# The same for a connection that no longer responds.
 SILENT_CLOSE_SECONDS = 3.0
 
 
 class Patience(Struct, frozen=True, kw_only=True):
-    """How long to wait: for the connection, and for each answer and each next batch of rows."""
+    """How long to wait for the connection, and for each response and each batch of rows."""
 
     connect_seconds: float = CONNECT_SECONDS
     read_seconds: float = READ_SECONDS
 
 
 class PatientWarehouse:
-    """A warehouse whose driver works in its own thread. Use `open_patiently` to make one."""
+    """A warehouse whose driver runs in its own thread. Use `open_patiently` to create it."""
 
     def __init__(self, inner: Warehouse, worker: Worker, place: str, patience: Patience) -> None:
         self._inner = inner
@@ -67,7 +67,7 @@ class PatientWarehouse:
         return pa.RecordBatchReader.from_batches(schema, self._batches(reader, schema, source))
 
     def close(self) -> None:
-        """Close the connection; one that no longer answers is left to the operating system after a while."""
+        """Close the connection. If it no longer responds, it is abandoned after a while."""
         if self._closed:
             return
         self._closed = True
@@ -85,7 +85,7 @@ class PatientWarehouse:
         pending = self._begin(read_next)
         try:
             while (batch := self._answer(pending, source)) is not None:
-                pending = self._begin(read_next)  # the driver reads on while this batch is worked on
+                pending = self._begin(read_next)  # the driver reads ahead while the caller processes this batch
                 yield batch
         finally:
             self._worker.begin(reader.close)
@@ -119,9 +119,9 @@ class PatientWarehouse:
 
 
 def open_patiently(prepare: Callable[[], Callable[[], Warehouse]], place: str, patience: Patience) -> PatientWarehouse:
-    """Prepare and connect in a separate thread. `prepare` does what doesn't need the warehouse, and may take long.
+    """Prepare and connect in a separate thread. `prepare` does what doesn't need the warehouse, and may be slow.
 
-    Raises `WarehouseError` (`warehouse-timeout`), or what `prepare` and what it returns raise.
+    Raises `WarehouseError` (`warehouse-timeout`), and the exceptions of `prepare` and of the function that it returns.
     """
     worker = Worker("warehouse")
     seconds = patience.connect_seconds
@@ -133,7 +133,7 @@ def open_patiently(prepare: Callable[[], Callable[[], Warehouse]], place: str, p
             notice=lambda: logger.warning("waiting for a connection to %s (at most %g s)", place, seconds),
         )
     except TimeoutError:
-        worker.end()  # once it has come back, if ever
+        worker.end()  # takes effect if the driver ever returns
         raise WarehouseError(
             Problem(
                 code="warehouse-timeout",

@@ -1,4 +1,4 @@
-"""What messages call a warehouse, and how long one of its kind may take to connect."""
+"""Describes warehouses in messages, and defines how long their connections may take."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ NAMES = {
     "sqlserver": "SQL Server",
     "trino": "Trino",
 }
-# Settings that name the place, in the order in which a person would ask for them. None of them is a secret.
+# Settings that identify a warehouse, the most important first. None of them is a secret.
 PARTS = {"host": "at {}", "server": "at {}", "account": "account `{}`", "project": "project `{}`"}
 DATABASES = ("database", "dbname")
-# Someone has to log in with a browser.
+# For a login in a browser.
 BROWSER_SECONDS = 300.0
-# They are downloaded unless they are installed.
+# For extensions, which are downloaded unless they are installed.
 EXTENSIONS_SECONDS = 300.0
 # A warehouse that was suspended accepts the session only once it has started.
 STARTING_SECONDS = {"databricks": 600.0, "spark": 300.0}
@@ -52,8 +52,8 @@ def describe_place(name: str, target: Mapping[str, Any]) -> str:
 
 
 def patience_for(name: str, target: Mapping[str, Any], limits: TimeLimits) -> Patience:
-    """How long to wait: as the settings say, else as the profile does, else the default."""
-    connect = limits.connect_seconds or _of_profile(target)
+    """How long to wait, from the settings, the profile, or the defaults, in this order."""
+    connect = limits.connect_seconds or _profile_seconds(target)
     if connect is None:
         connect = BROWSER_SECONDS if _needs_browser(target) else STARTING_SECONDS.get(name, CONNECT_SECONDS)
         if target.get("extensions"):
@@ -61,10 +61,10 @@ def patience_for(name: str, target: Mapping[str, Any], limits: TimeLimits) -> Pa
     return Patience(connect_seconds=connect, read_seconds=limits.read_seconds or READ_SECONDS)
 
 
-def _of_profile(target: Mapping[str, Any]) -> float | None:
-    """The total of the profile's own time-outs and tries, never less than the default."""
+def _profile_seconds(target: Mapping[str, Any]) -> float | None:
+    """The total of the profile's timeouts and retries in seconds, but at least the default."""
     retries = target.get("retries") or target.get("connect_retries") or 0
-    if isinstance(retries, Mapping):  # dbt-duckdb's, which waits twice as long before each further try
+    if isinstance(retries, Mapping):  # dbt-duckdb's, which doubles the wait before each retry
         return CONNECT_SECONDS + 2.0 ** int(retries.get("connect_attempts") or 0)
     try:
         seconds = float(target.get("connect_timeout") or 0)

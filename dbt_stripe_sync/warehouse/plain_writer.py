@@ -1,4 +1,4 @@
-"""Writes hashes through a reader's connection, in statements that every engine accepts, each with its own commit."""
+"""Writes hashes through a reader's connection, with statements that every engine accepts and separate commits."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _TYPES = {"key": "text", "row_hash": "bigint", "is_live": "boolean"}
 
 
 class WritableWarehouse(Protocol):
-    """A reader whose connection takes other statements, too. Every method raises `WarehouseError`."""
+    """A reader whose connection can also execute other statements. Every method raises `WarehouseError`."""
 
     def columns(self, source: RowSource) -> Mapping[str, str]:
-        """Those of a query."""
+        """The columns of a query, with their types."""
         ...
 
     def rows(self, source: RowSource) -> pa.RecordBatchReader:
-        """Those of a query."""
+        """The rows of a query."""
         ...
 
     def execute(self, sql: str) -> None:
@@ -39,12 +39,12 @@ class WritableWarehouse(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         ...
 
 
 class PlainWriter:
-    """Implements `warehouse.log.LogConnection` without transactions: the copy's marks make up for them."""
+    """Implements `warehouse.log.LogConnection` without transactions. The copy's marks replace them."""
 
     types: Mapping[Kind, str] = {}
     with_primary_key: tuple[LogTable, ...] = ()
@@ -54,29 +54,29 @@ class PlainWriter:
         self._tables = tables
 
     def begin(self) -> None:
-        """Nothing: each statement is committed."""
+        """Does nothing, because each statement is committed."""
 
     def commit(self) -> None:
-        """Nothing, as before."""
+        """Does nothing, because each statement is committed."""
 
     def rollback(self) -> None:
-        """Nothing: what was written without its mark is not believed."""
+        """Does nothing, because a table without a mark isn't trusted."""
 
     def hold(self, table: str) -> None:
-        """Nothing: a state has one writer."""
+        """Does nothing, because a state has one writer."""
 
     def execute(self, sql: str) -> None:
-        """A statement without an answer."""
+        """Execute a statement without a result."""
         self._warehouse.execute(sql)
 
     def read(self, sql: str) -> pa.RecordBatchReader:
-        """A query's rows."""
+        """The rows of a query."""
         source = RowSource(name=self._tables.schema, relation=None, sql=sql, columns=())
         names = tuple(self._warehouse.columns(source))
         return self._warehouse.rows(RowSource(name=source.name, relation=None, sql=sql, columns=names))
 
     def stage(self, name: str, rows: pa.RecordBatchReader) -> str:
-        """A table of rows in the copy's own schema; one that a killed run has left is dropped."""
+        """Create a table with these rows in the copy's schema. A leftover of a killed run is dropped first."""
         table = self._tables.table(name)
         types = {column: _TYPES[column] for column in rows.schema.names}
         self.execute(self._tables.drop(table))
@@ -88,7 +88,7 @@ class PlainWriter:
         return self._tables.render(table)
 
     def has_schema(self, schema: str) -> bool:
-        """Unknown: it is created unless it exists."""
+        """Always false, so that the schema is created if it doesn't exist."""
         del schema
         return bool(self.tables(self._tables.schema))
 
@@ -105,13 +105,13 @@ class PlainWriter:
         return frozenset({MARKS})
 
     def cancel(self) -> None:
-        """Stop what runs, where the driver can."""
+        """Cancel the running statement, if the driver supports that."""
         cancel = getattr(self._warehouse, "cancel", None)
         if cancel is not None:
             cancel()
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._warehouse.close()
 
 

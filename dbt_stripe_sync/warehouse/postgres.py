@@ -1,4 +1,4 @@
-"""PostgreSQL, through ADBC's binary COPY: rows become Arrow without passing through Python.
+"""Reads PostgreSQL through ADBC's binary COPY, so that rows become Arrow without passing through Python.
 
 Settings: docs.getdbt.com/docs/core/connect-data-platform/postgres-setup. Redshift has an older protocol without binary
 COPY, and IAM logins, so it has its own reader.
@@ -55,10 +55,10 @@ UNDEFINED = frozenset({"42P01", "3F000"})
 INSUFFICIENT_PRIVILEGE = "42501"
 # Classes whose messages quote names and the statement; those of class 22 (data) quote values.
 MESSAGE_IS_SAFE = ("42", "0A", "25", "3D", "53", "57", "58")
-# connection_exception, and the server's own end: shut down, crashed, this session ended by an administrator.
+# connection_exception, and a server that shut down or crashed, or an administrator who ended the session.
 CONNECTION_ENDED = ("08", "57P01", "57P02", "57P03")
 CONNECTION_ENDED_WORDS = ("server closed the connection", "terminating connection", "no connection to the server")
-# Beginnings of messages without values, for errors without an SQLSTATE.
+# Beginnings of messages without row values, for errors without an SQLSTATE.
 HARMLESS = (
     "Attempt to read from a stream that has already been closed",
     "canceling statement due to",
@@ -69,12 +69,12 @@ HARMLESS = (
     "server closed the connection",
     "terminating connection",
 )
-# Profile settings that libpq takes under the same name (postgresql.org/docs/current/libpq-connect.html).
+# Profile settings that have the same name in libpq (postgresql.org/docs/current/libpq-connect.html).
 LIBPQ_SETTINGS = ("sslmode", "sslcert", "sslkey", "sslrootcert")
 
 
 class PostgresWarehouse:
-    """One connection in one read-only snapshot. It reads one model at a time: a new read ends the one before."""
+    """One connection in one read-only snapshot. It reads one model at a time; a new read ends the previous one."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -104,12 +104,12 @@ class PostgresWarehouse:
         )
 
     def cancel(self) -> None:
-        """Stop the query that runs, from another thread."""
+        """Cancel the running query, from another thread."""
         if self._busy is not None:
             self._busy.cancel()
 
     def close(self) -> None:
-        """End the snapshot and the connection."""
+        """End the snapshot and close the connection."""
         self._end_reading()
         self._connection.close()
 
@@ -133,21 +133,21 @@ class PostgresWarehouse:
             return
         self._connection.rollback()
         with self._connection.cursor() as cursor:
-            # One snapshot for every model, so that parents and children are of the same moment.
+            # One snapshot for all models, so that parents and children are consistent.
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            # What a view or an ephemeral model makes of a time, and an interval's text, is the same on every machine
-            # and for every role.
+            # So that times in views and ephemeral models, and the text of intervals, don't depend on the machine or the
+            # role.
             cursor.execute("SET LOCAL timezone = 'UTC'")
             cursor.execute("SET LOCAL intervalstyle = 'iso_8601'")
-            # Several workers hash the rows: handing a hash over costs little, though the planner counts it as dear. A
-            # server that only speaks PostgreSQL's protocol may not have the setting.
+            # So that parallel workers hash the rows: transferring a hash is cheap, but the planner assumes otherwise. A
+            # server that only speaks PostgreSQL's protocol may not have these settings.
             cursor.execute(
                 "SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'parallel_tuple_cost'"
             )
         self._in_snapshot = True
 
     def _failed(self, source: RowSource, error: Exception) -> WarehouseError:
-        self._in_snapshot = False  # the failed statement has ended the transaction: what is read next begins another
+        self._in_snapshot = False  # the failed statement ended the transaction; the next read begins another
         return _read_failure(source, error)
 
     def _end_reading(self) -> None:
@@ -157,20 +157,20 @@ class PostgresWarehouse:
 
 
 def connect(target: Mapping[str, Any], project_root: Path) -> PostgresWarehouse:
-    """Log in as the profile says. Raises `WarehouseError`: `warehouse-unreachable` or `warehouse-auth`."""
+    """Connect with the profile's settings. Raises `WarehouseError`: `warehouse-unreachable` or `warehouse-auth`."""
     del project_root  # libpq resolves certificate paths as dbt's driver does
     return PostgresWarehouse(log_in(target))
 
 
 def log_in(target: Mapping[str, Any], **settings: Any) -> Connection:
-    """A connection as the profile says, in its role; `settings` are libpq's own. Raises `WarehouseError`."""
+    """Connect with the profile's settings and role. `settings` are libpq's. Raises `WarehouseError`."""
     attempts = 1 + max(0, int(target.get("retries", 1)))
     for attempt in range(1, attempts + 1):
         try:
             connection = Connection(build_conninfo(target, **settings))
         except adbc_driver_manager.Error as error:
-            if attempt < attempts and _may_pass(error):
-                time.sleep(min(attempt * attempt, CONNECT_TIMEOUT_SECONDS))  # dbt-postgres's own pace
+            if attempt < attempts and _is_transient(error):
+                time.sleep(min(attempt * attempt, CONNECT_TIMEOUT_SECONDS))  # the same intervals as dbt-postgres
                 continue
             raise _connect_failure(target, error) from None
         break
@@ -181,7 +181,7 @@ def log_in(target: Mapping[str, Any], **settings: Any) -> Connection:
 
 
 def build_conninfo(target: Mapping[str, Any], **more: Any) -> str:
-    """The profile, and `more` settings of libpq's, as its connection string. It holds the password: never show it."""
+    """A libpq connection string of the profile and `more` settings. It contains the password, so never show it."""
     settings: dict[str, Any] = {
         "host": target.get("host"),
         "port": target.get("port", DEFAULT_PORT),
@@ -190,7 +190,7 @@ def build_conninfo(target: Mapping[str, Any], **more: Any) -> str:
         "dbname": target.get("database", target.get("dbname")),
         "connect_timeout": target.get("connect_timeout", CONNECT_TIMEOUT_SECONDS),
         "application_name": target.get("application_name") or "dbt-stripe-sync",
-        # dbt's 0 means "the system's default", which libpq knows only as absence.
+        # dbt's 0 means the system's default, for which libpq needs the setting to be absent.
         "keepalives_idle": target.get("keepalives_idle") or None,
         "options": _search_path_option(target.get("search_path")),
         **{name: target.get(name) or None for name in LIBPQ_SETTINGS},
@@ -212,7 +212,7 @@ def _conninfo_value(value: Any) -> str:
 
 
 def _set_role(connection: Connection, target: Mapping[str, Any], role: str) -> None:
-    # dbt writes the role unquoted, so PostgreSQL folds it; only a name that could not be written so is quoted.
+    # dbt writes the role unquoted, so PostgreSQL folds its case. Only quote a name that is invalid without quotes.
     bare = role.replace("_", "a").replace("$", "a").isalnum() or (role.startswith('"') and role.endswith('"'))
     try:
         with connection.cursor() as cursor:
@@ -239,7 +239,7 @@ def _described(cursor: Cursor, source: RowSource) -> Sequence[SourceColumn]:
 
 
 def _type_infos(cursor: Cursor, source: RowSource, names: Sequence[str]) -> Sequence[TypeInfo]:
-    """What the catalog says of the columns' types, found without reading a row (the join can never match)."""
+    """The catalog's information on the columns' types, without reading a row (the join never matches)."""
     if not names:
         return []
     of_columns = ", ".join(f"pg_typeof({double_quoted(name)})::oid" for name in names)
@@ -265,7 +265,7 @@ def _place(target: Mapping[str, Any]) -> str:
     return f"PostgreSQL at {target.get('host')}:{target.get('port', DEFAULT_PORT)}, database `{database}`,"
 
 
-# libpq gives no SQLSTATE for a login that failed, only the server's words (English unless lc_messages says otherwise).
+# libpq has no SQLSTATE for a failed login, only the server's message (in English unless lc_messages is set).
 AUTH_WORDS = ("authentication failed", "no pg_hba.conf entry", "no password supplied", "is not permitted to log in")
 
 
@@ -273,7 +273,7 @@ def _is_auth(message: str) -> bool:
     return any(word in message for word in AUTH_WORDS) or ('role "' in message and "does not exist" in message)
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     message = str(error)
     return not _is_auth(message) and "does not exist" not in message and "could not translate host" not in message
 
@@ -301,7 +301,7 @@ def _read_failure(source: RowSource, error: Exception) -> WarehouseError:
         return read_failed(source, f"{message} (SQLSTATE {state})")
     if state:
         return read_failed(source, f"SQLSTATE {state}")
-    # In the middle of a stream the driver gives no SQLSTATE, only words.
+    # In the middle of a stream the driver has no SQLSTATE, only a message.
     message = first_line(error).rsplit("ERROR:  ", 1)[-1].rsplit("FATAL:  ", 1)[-1]
     if any(words in message for words in CONNECTION_ENDED_WORDS):
         return connection_lost(source, message if message.startswith(HARMLESS) else "the server closed it")

@@ -1,8 +1,8 @@
-"""PostgreSQL's `infinity` and `-infinity`, which ADBC turns into dates of the Stone Age, as DuckDB's own.
+"""Restores PostgreSQL's `infinity` and `-infinity`, which ADBC turns into wrong dates, as DuckDB's infinities.
 
-PostgreSQL counts from the year 2000 and keeps the ends of the integer range for the infinities; ADBC moves every value
-to 1970, and so moves those too, one of them past the end. The result is earlier than any date of PostgreSQL's, so it is
-unambiguous. (Its timestamps from 294247 on pass the end as well, and count as infinite.)
+PostgreSQL counts from the year 2000 and uses the ends of the integer range for the infinities. ADBC shifts every value
+to 1970 and shifts these as well, so that one of them overflows. Both results are earlier than any date that PostgreSQL
+supports, so they are unambiguous. (Timestamps from the year 294247 on overflow as well, and count as infinite.)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MICROSECONDS_A_DAY = 86_400_000_000
 
 
 class _Ends(Struct, frozen=True, kw_only=True):
-    """Where a type's infinities arrive, and where DuckDB has its own: at the ends of a symmetric range."""
+    """The values that a type's infinities have after ADBC, and DuckDB's values, which are the ends of its range."""
 
     integer: pa.DataType
     bits: int
@@ -35,7 +35,7 @@ DATE = _Ends(integer=pa.int32(), bits=32, to_2000=DAYS_TO_2000)
 
 
 def with_infinities(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with its infinities restored; unchanged if it has none."""
+    """The batch with infinities restored; unchanged if it has none."""
     arrays = [_restored(array) for array in batch.columns]
     if all(new is old for new, old in zip(arrays, batch.columns, strict=True)):
         return batch
@@ -51,20 +51,20 @@ def _restored(array: pa.Array) -> pa.Array:
         return array
     if not _may_be_infinite(array, ends.bits // 8):
         return array
-    import pyarrow.compute as pc  # a tenth of a second, which a table without infinities does not need
+    import pyarrow.compute as pc  # takes 0.1 seconds, so only imported for tables with infinities
 
     numbers = array.view(ends.integer)
     least = pc.min(numbers).as_py()
     if least is None or least > ends.arrived_negative:
         return array
     negative = pa.scalar(ends.arrived_negative, ends.integer)
-    is_negative, is_positive = pc.equal(numbers, negative), pc.less(numbers, negative)  # less: it went round the end
+    is_negative, is_positive = pc.equal(numbers, negative), pc.less(numbers, negative)  # less, because it overflowed
     numbers = pc.if_else(is_negative, pa.scalar(-ends.infinity, ends.integer), numbers)
     return pc.if_else(is_positive, pa.scalar(ends.infinity, ends.integer), numbers).view(array.type)
 
 
 def _may_be_infinite(array: pa.Array, width: int) -> bool:
-    """Whether any value is near the lowest of its range, which its highest byte tells; what is null may look so."""
+    """Whether any value is near the minimum of its range, judged by its highest byte. Nulls may be false positives."""
     data = array.buffers()[1]
     if data is None:
         return False

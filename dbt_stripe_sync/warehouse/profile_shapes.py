@@ -1,4 +1,4 @@
-"""Whether the settings of a profile's output have the shape that its adapter in dbt takes, before one is used."""
+"""Checks that the settings of a profile's output have the types that its dbt adapter expects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_shapes(name: str, target: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings that have a value. Raises `WarehouseError` (`warehouse-setting`) if one has another shape."""
+    """The settings that have a value. Raises `WarehouseError` (`warehouse-setting`) if one has the wrong type."""
     said = {setting: value for setting, value in target.items() if value is not None}
     shapes = {**_SHAPES, "retries": _NAMES} if name == "duckdb" else _SHAPES
     for setting, (fits, expected) in shapes.items():

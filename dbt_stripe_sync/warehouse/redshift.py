@@ -1,8 +1,9 @@
-"""Amazon Redshift, through its own connector.
+"""Reads Amazon Redshift through its own connector.
 
-Not through ADBC's PostgreSQL driver: Redshift has no binary COPY to the client, and half of dbt's ways to log in are
-IAM's, which only this connector knows. Settings: docs.getdbt.com/docs/core/connect-data-platform/redshift-setup.
-Run for real: the reading, over a PostgreSQL server (same DECLARE and FETCH). Not run: a cluster, IAM.
+ADBC's PostgreSQL driver doesn't work: Redshift has no binary COPY to the client, and half of dbt's authentication
+methods use IAM, which only this connector supports.
+Settings: docs.getdbt.com/docs/core/connect-data-platform/redshift-setup.
+Tested for real: reading, with a PostgreSQL server (same DECLARE and FETCH). Not tested: a cluster, IAM.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 5439
 CONNECT_TIMEOUT_SECONDS = 30
-# The connector holds a whole result in memory, so rows come through a cursor in the cluster. A cluster of one node
-# gives at most 1,000 rows a FETCH (docs.aws.amazon.com/redshift/latest/dg/declare.html).
+# The connector holds a whole result in memory, so rows are fetched through a cursor in the cluster. A cluster of one
+# node returns at most 1,000 rows for each FETCH (docs.aws.amazon.com/redshift/latest/dg/declare.html).
 FETCH_ROWS = 10_000
 SINGLE_NODE_FETCH_ROWS = 1_000
 CURSOR = "dbt_stripe_sync_rows"
@@ -84,7 +85,7 @@ class RedshiftWarehouse:
             self._connection.commit()
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._connection.close()
 
     def _described(self, source: RowSource) -> list[SourceColumn]:
@@ -97,7 +98,7 @@ class RedshiftWarehouse:
 
     def _fetched(self, select: str, rows_a_fetch: int) -> Iterator[Sequence[Sequence[Any]]]:
         cursor = self._connection.cursor()
-        # `%` would be taken for a parameter.
+        # The connector would parse `%` as a parameter.
         cursor.execute(f"DECLARE {CURSOR} CURSOR FOR {select.replace('%', '%%')}")
         while True:
             cursor.execute(f"FETCH FORWARD {rows_a_fetch} FROM {CURSOR}")
@@ -115,7 +116,7 @@ class RedshiftWarehouse:
             raise _read_failure(source, error) from None
         except OSError as error:
             raise connection_lost(source, error.strerror or type(error).__name__) from None
-        except (ValueError, OverflowError, struct.error) as error:  # a value that the connector can't make an object of
+        except (ValueError, OverflowError, struct.error) as error:  # a value that the connector can't convert
             raise read_failed(source, f"{type(error).__name__} in Redshift's connector") from None
         finally:
             with contextlib.suppress(redshift_connector.Error, OSError):
@@ -123,22 +124,22 @@ class RedshiftWarehouse:
 
 
 def connect(target: Mapping[str, Any], project_root: Path) -> RedshiftWarehouse:
-    """Log in as the profile says. Raises `WarehouseError`."""
+    """Connect with the profile's settings. Raises `WarehouseError`."""
     del project_root  # no setting names a file
     options = build_options(target)
     place = f"Redshift at {options['host']}:{options['port']}, database `{options.get('database')}`,"
     try:
         connection = redshift_connector.connect(**options)
-    except Exception as error:  # noqa: BLE001 - the connector's, its sockets' and those of the AWS client behind IAM
+    except Exception as error:  # noqa: BLE001 - errors of the connector, its sockets, and the AWS client for IAM
         if any(word in str(error).lower() for word in AUTH_WORDS):
             raise not_authorised(place, target.get("user")) from None
         if "permission denied" in str(error).lower():
             hint = "grant it the right to connect to the database"
             raise not_permitted(place, target.get("user"), "may not connect to the database", hint) from None
-        if not options.get("iam"):  # else AWS names the cluster's host only once it has been asked
+        if not options.get("iam"):  # with IAM, only AWS knows the cluster's host
             check_reachable(place, options["host"], options["port"])
         raise unreachable(place, type(error).__name__) from None
-    # The timeout of the connector holds for each answer as well, and a query may think for longer.
+    # The connector's timeout also applies to each response, but a query may run longer.
     connection._usock.settimeout(None)  # noqa: SLF001 - it has no setting of its own for reads
     _prepare_session(connection, place, target)
     return RedshiftWarehouse(connection)
@@ -146,7 +147,7 @@ def connect(target: Mapping[str, Any], project_root: Path) -> RedshiftWarehouse:
 
 def _prepare_session(connection: Any, place: str, target: Mapping[str, Any]) -> None:
     cursor = connection.cursor()
-    # Views give the same times in every time zone of the user.
+    # So that views return the same times whatever the user's time zone is.
     cursor.execute("SET timezone TO 'UTC'")
     role = target.get("role")
     if role:
@@ -160,7 +161,7 @@ def _prepare_session(connection: Any, place: str, target: Mapping[str, Any]) -> 
 
 
 def build_options(target: Mapping[str, Any]) -> dict[str, Any]:
-    """The profile as arguments of the connector. They hold secrets. Raises `WarehouseError`."""
+    """The profile as arguments of the connector. They contain secrets. Raises `WarehouseError`."""
     host = str(target.get("host", ""))
     serverless = bool(target.get("is_serverless")) or "serverless" in host
     options: dict[str, Any] = {
@@ -171,8 +172,8 @@ def build_options(target: Mapping[str, Any]) -> dict[str, Any]:
         "timeout": int(target.get("connect_timeout") or CONNECT_TIMEOUT_SECONDS),
         "is_serverless": serverless,
         "application_name": "dbt-stripe-sync",
-        # Statements without a name: the connector numbers named ones from 1 again after a ROLLBACK and closes the old
-        # ones while it still reads the ROLLBACK's answer, so that a number can be taken (SQLSTATE 42P05).
+        # Use unnamed statements. After a ROLLBACK, the connector numbers named ones from 1 again and closes the old
+        # ones while it still reads the ROLLBACK's response, so a number can be in use (SQLSTATE 42P05).
         "max_prepared_statements": 0,
         **_encryption(str(target.get("sslmode") or "prefer")),
         **_keepalive(target),
@@ -182,7 +183,7 @@ def build_options(target: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _encryption(sslmode: str) -> dict[str, Any]:
-    # The connector knows two modes; dbt-redshift reads PostgreSQL's six as these.
+    # The connector has two modes. dbt-redshift maps PostgreSQL's six modes to these.
     if sslmode == "disable":
         return {"ssl": False}
     return {"ssl": True, "sslmode": "verify-full" if sslmode == "verify-full" else "verify-ca"}
@@ -250,20 +251,20 @@ TYPE_NAMES = {
 }
 
 
-# The connector computes times of day in floats, so that 26 microseconds become 25, and can't read all zones: they come
-# as text (docs.aws.amazon.com/redshift/latest/dg/r_CAST_function.html casts both to VARCHAR).
+# The connector computes times of day with floats, so that 26 microseconds become 25, and can't parse all zones. So they
+# are read as text (docs.aws.amazon.com/redshift/latest/dg/r_CAST_function.html: both can be cast to VARCHAR).
 TIMES = frozenset({"time without time zone", "time with time zone"})
 
 
-def _clock(text: str) -> time:
+def _time_of_day(text: str) -> time:
     whole, _, fraction = text.partition(".")
     return time.fromisoformat(whole).replace(microsecond=int(fraction.ljust(6, "0")[:6]))
 
 
-# What is made of the connector's values. It hands over a 32-bit float with the digits that a 64-bit one would have.
+# Conversions of the connector's values. It returns a 32-bit float with the digits of a 64-bit one.
 CONVERTS: Mapping[str, Callable[[Any], Any]] = {
     "real": shortest_single,
-    "time without time zone": _clock,
+    "time without time zone": _time_of_day,
     "time with time zone": zoned_time_text,
     "interval year to month": lambda span: interval_text(span.months, 0, 0),
     "interval day to second": lambda span: duration_text(timedelta(microseconds=span.microseconds)),
@@ -276,7 +277,7 @@ def _source_column(name: str, kind: str) -> SourceColumn:
 
 
 def type_name(code: Any) -> str:
-    """A type's name by the id that the wire protocol has for it."""
+    """A type's name by its id in the wire protocol."""
     return TYPE_NAMES.get(int(code), f"type {code}")
 
 
@@ -291,7 +292,7 @@ def _read_failure(source: RowSource, error: Exception) -> WarehouseError:
         return relation_missing(source)
     if state == INSUFFICIENT_PRIVILEGE:
         return denied(source)
-    # The connector's own errors after its socket is closed have no SQLSTATE.
+    # The connector's errors after its socket was closed have no SQLSTATE.
     if state.startswith(CONNECTION_ENDED) or (not state and isinstance(error, redshift_connector.InterfaceError)):
         return connection_lost(source, f"SQLSTATE {state}" if state else "the server closed it")
     return read_failed(source, f"SQLSTATE {state}" if state else type(error).__name__)

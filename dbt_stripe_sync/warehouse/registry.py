@@ -1,4 +1,4 @@
-"""Which reader serves which profile `type`, imported only when a project needs it."""
+"""Finds the reader for a profile's `type`, and imports it only when a project needs it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Kind(Struct, frozen=True, kw_only=True):
-    """A kind of warehouse: the module whose `connect` opens it, its driver's import name, the extra that brings it."""
+    """A kind of warehouse: the module whose `connect` opens it, its driver's import name, and the extra to install."""
 
     module: str
     driver: str
@@ -43,11 +43,11 @@ KINDS: Mapping[str, Kind] = {
 }
 # The kinds that a log can be written to, each with the module whose `connect` does it.
 LOGS: Mapping[str, str] = {"duckdb": "log_duckdb", "postgres": "log_postgres"}
-# The kinds that can compare rows themselves; `diff_dialects.py` has a row for each.
+# The kinds that can compare rows themselves; `diff_dialects.py` has an entry for each.
 COMPARING = ("postgres", "duckdb", "spark", "snowflake", "bigquery", "redshift", "databricks")
-# Those among them of which the hashes are read first, and then the rows whose hash is another one.
+# Those whose hashes can be read first, and then only the rows with another hash.
 HASHED_FIRST = ("postgres",)
-# dbt's adapters whose package is not called after the profile's `type`, and those that need an extra to connect.
+# dbt adapters whose package isn't named after the profile's `type`, and those that need an extra to connect.
 PACKAGES = {
     "fabricspark": "dbt-fabricspark",
     "mariadb": "dbt-mysql",
@@ -69,7 +69,7 @@ def open_warehouse(
     """Connect to the warehouse of a rendered profile output.
 
     A `type` without its own reader is read through dbt 1.x's adapter, if `adapter` says how to build it. Raises
-    `WarehouseError`: `driver-missing`, `no-reader`, or what keeps the connection from being made.
+    `WarehouseError`: `driver-missing`, `no-reader`, or the reason why the connection failed.
     """
     from dbt_stripe_sync.warehouse.patience import open_patiently
     from dbt_stripe_sync.warehouse.places import describe_place, patience_for
@@ -83,7 +83,7 @@ def open_warehouse(
 def _reader_of(
     name: str, target: Mapping[str, Any], project_root: Path, adapter: AdapterRequest | None
 ) -> Callable[[], Callable[[], Warehouse]]:
-    """What prepares, and then what connects. Raises `WarehouseError`."""
+    """A function that prepares and returns a function that connects. Raises `WarehouseError`."""
     kind = KINDS.get(name)
     if kind is None:
         return _through_dbt(name, target, adapter)
@@ -223,9 +223,10 @@ def _through_dbt(
 
 
 def _keep_root_logger() -> None:
-    """Keep packages below dbt from sending to standard error whatever a driver logs.
+    """Keep dbt's dependencies from printing everything that a driver logs to stderr.
 
-    Their `basicConfig` does nothing where a handler is there. Without one, Python itself shows warnings alone: so here.
+    Their `basicConfig` does nothing if the root logger has a handler. The one here prints only warnings, like Python's
+    default.
     """
     root = logging.getLogger()
     if not root.handlers and logging.lastResort is not None:

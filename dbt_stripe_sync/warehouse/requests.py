@@ -1,4 +1,4 @@
-"""The arguments for opening a warehouse besides its profile."""
+"""Defines the arguments for opening a warehouse, besides its profile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class AdapterRequest(Struct, frozen=True, kw_only=True):
     """What dbt 1.x needs to build the adapter of a warehouse without its own reader.
 
-    `profile` and `target` are None for dbt's own defaults. `vars` are those of the command line.
+    `profile` and `target` are None for dbt's defaults. `vars` are those of the command line.
     """
 
     project_dir: Path
@@ -25,7 +25,7 @@ class AdapterRequest(Struct, frozen=True, kw_only=True):
 
 
 class TimeLimits(Struct, frozen=True, kw_only=True):
-    """Seconds to wait for a connection and for each answer; None takes the profile's, or the default."""
+    """Seconds to wait for a connection and for each response. None means the profile's setting, or the default."""
 
     connect_seconds: float | None = None
     read_seconds: float | None = None

@@ -1,8 +1,8 @@
-"""The SQL with which an engine hashes a model's rows, or compares them with its copy of the state's hashes.
+"""Builds the SQL with which an engine hashes a model's rows, or compares them with its copy of the state's hashes.
 
-It is built once, of sqlglot's expressions, and rendered for the engine; `diff_dialects.py` has what differs. The copy
-is a table of hashes and one of marks (`hash_table.py` writes them). What is built here only reads, through the same
-reader as any other query.
+The SQL is built of sqlglot's expressions and rendered for the engine; `diff_dialects.py` has the parts that depend on
+the engine. `hash_table.py` writes the copy, a table of hashes and one of marks. The SQL here only reads, through the
+same reader as any other query.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NOW, KNOWN, FOUND, CHILD = "now", "known", "found", "child"
 
 
 class WarehouseRowDiffs:
-    """Implements `engine.ports.RowDiffs` for one kind of warehouse. Everything raises `WarehouseError`."""
+    """Implements `engine.ports.RowDiffs` for one kind of warehouse. Every method raises `WarehouseError`."""
 
     def __init__(self, warehouse: Warehouse, kind: str, schema: str) -> None:
         self._warehouse = warehouse
@@ -39,7 +39,7 @@ class WarehouseRowDiffs:
 
     @property
     def hashes_first(self) -> bool:
-        """Whether the engine's reader sees one snapshot, and many keys can be asked for."""
+        """Whether the engine's reader sees one snapshot, and a query can have many keys."""
         return self._dialect.among is not None
 
     def reason_against(self, rows: HashedRows) -> str | None:
@@ -73,7 +73,7 @@ class WarehouseRowDiffs:
         return bool(row["can_hash"])
 
     def mark(self, state_id: str, sync: str) -> HashMark | None:
-        """What the warehouse's copy has of a sync, or None."""
+        """The mark of the warehouse's copy for a sync, or None."""
         _, mark = self._marks.get((state_id, sync), (0, None))
         return mark
 
@@ -90,7 +90,7 @@ class WarehouseRowDiffs:
 
     def all_rows(self, rows: HashedRows) -> RowSource:
         """Every row with its hash."""
-        query = exp.select(*self._own(rows), self._hash(rows).as_(ROW_HASH, quoted=True))
+        query = exp.select(*self._mapped_columns(rows), self._hash(rows).as_(ROW_HASH, quoted=True))
         return self._source(rows, self._joined(rows, query), ROW_HASH)
 
     def hashes(self, rows: HashedRows) -> RowSource:
@@ -101,15 +101,15 @@ class WarehouseRowDiffs:
         )
 
     def some_rows(self, rows: HashedRows, keys: Sequence[str]) -> RowSource:
-        """The rows with some keys, each with its key and its hash. Only for engines that can ask for many keys."""
+        """The rows with some keys, each with its key and its hash. Raises `TypeError` if the engine has no `among`."""
         if self._dialect.among is None:
             raise TypeError(self._dialect.sqlglot)
-        query = self._joined(rows, exp.select(*self._own(rows), *self._key_and_hash(rows)))
+        query = self._joined(rows, exp.select(*self._mapped_columns(rows), *self._key_and_hash(rows)))
         wanted = query.where(self._dialect.among(self._key(rows.source, rows.key), keys))
         return self._source(rows, wanted, ROW_KEY, ROW_HASH)
 
     def differing(self, rows: HashedRows, state_id: str, also: Sequence[str]) -> RowSource:
-        """Rows that the copy lacks or has otherwise, those with the keys of `also`, keys that are gone, and counts."""
+        """Rows whose hash isn't in the copy, rows with keys in `also`, keys that are gone, and a row of counts."""
         known = self._tables.hashes(state_id, rows.sync)
         found = self._unmatched(rows, known, also).subquery(FOUND)
         key, of_rows, of_known = (_column(name, FOUND) for name in (ROW_KEY, "rows", "hashes"))
@@ -121,24 +121,24 @@ class WarehouseRowDiffs:
             .when(of_known.eq(0), exp.Literal.string(NEW))
             .else_(exp.Literal.string(CHANGED))
         )
-        # The rows themselves are read a second time: to carry them through the join costs more wherever it spills.
+        # Read the rows a second time, because a join that spills to disk is slower if it includes their columns.
         differing = (
             exp.select(
                 kind.as_(ROW_KIND, quoted=True),
                 key.copy().as_(ROW_KEY, quoted=True),
                 _column(ROW_HASH, FOUND).as_(ROW_HASH, quoted=True),
-                *self._own(rows),
+                *self._mapped_columns(rows),
             )
             .from_(found)
-            .join(_raw(rows.source), on=self._key(rows.source, rows.key).eq(key.copy()), join_type="left")
+            .join(_source_table(rows.source), on=self._key(rows.source, rows.key).eq(key.copy()), join_type="left")
         )
         both = exp.union(differing, self._counts(rows, known), distinct=False)
         return self._source(rows, both, ROW_KIND, ROW_KEY, ROW_HASH)
 
     def children(self, child: HashedChild, parents: Sequence[str]) -> RowSource:
-        """The rows of a child model that belong to some parents, by the text of what they name them by."""
+        """The rows of a child model that belong to some parents, matched by the text of the columns that join them."""
         among = self._key(child.source, child.on).isin(*(exp.Literal.string(parent) for parent in parents))
-        query = exp.select("*").from_(_raw(child.source)).where(among if parents else exp.false())
+        query = exp.select("*").from_(_source_table(child.source)).where(among if parents else exp.false())
         return RowSource(
             name=child.source.name, relation=None, sql=self._tables.render(query), columns=child.source.columns
         )
@@ -146,12 +146,12 @@ class WarehouseRowDiffs:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _unmatched(self, rows: HashedRows, known: exp.Select, also: Sequence[str]) -> exp.Select:
-        """Keys whose row has no hash of the copy, or whose hash no row has; how many rows and hashes there are of each.
+        """Keys whose row matches no hash in the copy, or whose hash matches no row, with the numbers of both.
 
-        Rows and hashes meet by the hash alone, which has the key in it: that costs a fraction of what keys cost. Rows
-        that met another key's hash are found out by the counts.
+        Rows and hashes are joined by the hash alone, which includes the key. That is much cheaper than a join by key.
+        The counts detect rows that matched another key's hash.
         """
-        keys = {name: self._named(rows.source, name).as_(name, quoted=True) for name in rows.key}
+        keys = {name: self._column_of(rows.source, name).as_(name, quoted=True) for name in rows.key}
         now = exp.select(*keys.values(), self._hash(rows).as_(ROW_HASH, quoted=True))
         hashed, of_known = _column(ROW_HASH, NOW), _column("row_hash", KNOWN)
         key = exp.Coalesce(this=_key_text([_column(name, NOW) for name in keys]), expressions=[_column("key", KNOWN)])
@@ -172,8 +172,8 @@ class WarehouseRowDiffs:
         )
 
     def _counts(self, rows: HashedRows, known: exp.Select) -> exp.Select:
-        """One row: how many rows the model has, how many of them without a key, how many hashes the copy has."""
-        without_key = exp.or_(*(self._named(rows.source, name).is_(exp.null()) for name in rows.key))
+        """One row with the numbers of the model's rows, of rows without a key, and of hashes in the copy."""
+        without_key = exp.or_(*(self._column_of(rows.source, name).is_(exp.null()) for name in rows.key))
         numbers = [
             exp.Count(this=exp.Star()),
             exp.Count(this=exp.Case().when(without_key, exp.Literal.number(1))),
@@ -187,10 +187,10 @@ class WarehouseRowDiffs:
             exp.Literal.string(COUNTS).as_(ROW_KIND, quoted=True),
             whole.as_(ROW_KEY, quoted=True),
             *(exp.null().as_(name, quoted=True) for name in (ROW_HASH, *rows.source.columns)),
-        ).from_(_raw(rows.source))
+        ).from_(_source_table(rows.source))
 
-    def _own(self, rows: HashedRows) -> list[exp.Expr]:
-        return [self._named(rows.source, name).as_(name, quoted=True) for name in rows.source.columns]
+    def _mapped_columns(self, rows: HashedRows) -> list[exp.Expr]:
+        return [self._column_of(rows.source, name).as_(name, quoted=True) for name in rows.source.columns]
 
     def _key_and_hash(self, rows: HashedRows) -> list[exp.Expr]:
         key = self._key(rows.source, rows.key)
@@ -198,7 +198,7 @@ class WarehouseRowDiffs:
 
     def _hash(self, rows: HashedRows) -> exp.Expr:
         columns = [
-            TypedColumn(sql=self._named(rows.source, name), type=self._type(rows.source, name))
+            TypedColumn(sql=self._column_of(rows.source, name), type=self._type(rows.source, name))
             for name in rows.source.columns
         ]
         columns += [
@@ -207,12 +207,12 @@ class WarehouseRowDiffs:
         return self._dialect.hash_row(columns, rows.salt)
 
     def _joined(self, rows: HashedRows, query: exp.Select) -> exp.Select:
-        """The query over the rows, each joined with a digest of its child rows, whatever their order."""
-        query = query.from_(_raw(rows.source))
+        """The query over the rows, each joined with a digest of its child rows that doesn't depend on their order."""
+        query = query.from_(_source_table(rows.source))
         for number, child in enumerate(rows.children):
             name = f"{CHILD}{number}"
             columns = [
-                TypedColumn(sql=self._named(child.source, column), type=self._type(child.source, column))
+                TypedColumn(sql=self._column_of(child.source, column), type=self._type(child.source, column))
                 for column in child.source.columns
             ]
             hashed = exp.cast(self._dialect.hash_row(columns, rows.salt), "decimal(38, 0)")
@@ -223,7 +223,7 @@ class WarehouseRowDiffs:
             key = self._key(child.source, child.on)
             of_parents = (
                 exp.select(key.as_("parent", quoted=True), digest.as_("digest", quoted=True))
-                .from_(_raw(child.source))
+                .from_(_source_table(child.source))
                 .group_by(key.copy())
             )
             on = self._key(rows.source, child.parent_on).eq(_column("parent", name))
@@ -231,7 +231,7 @@ class WarehouseRowDiffs:
         return query
 
     def _key(self, source: RowSource, names: Sequence[str]) -> exp.Expr:
-        return _key_text([self._named(source, name) for name in names])
+        return _key_text([self._column_of(source, name) for name in names])
 
     def _described(self, source: RowSource) -> Mapping[str, SourceColumn]:
         if source not in self._columns:
@@ -243,7 +243,7 @@ class WarehouseRowDiffs:
     def _type(self, source: RowSource, name: str) -> str:
         return self._described(source)[name].type.lower().split("(", 1)[0].strip()
 
-    def _named(self, source: RowSource, name: str) -> exp.Column:
+    def _column_of(self, source: RowSource, name: str) -> exp.Column:
         return _column(self._described(source)[name].name, "source_rows")
 
     def _source(self, rows: HashedRows, query: exp.Expr, *added: str) -> RowSource:
@@ -256,7 +256,7 @@ class WarehouseRowDiffs:
 
 
 def _key_text(columns: Sequence[exp.Expr]) -> exp.Expr:
-    """The canonical text of a key, as `model.sql.key_text` makes it: NULL where a column is."""
+    """The canonical text of a key, the same as `model.sql.key_text`; NULL if a column is."""
     parts = [text(column) for column in columns]
     if len(parts) == 1:
         return parts[0]
@@ -275,6 +275,6 @@ def _column(name: str, table: str) -> exp.Column:
     return exp.column(exp.to_identifier(name, quoted=True), table=table)
 
 
-def _raw(source: RowSource) -> exp.Table:
-    """The model's relation or query, under the alias `source_rows`, in dbt's own words."""
+def _source_table(source: RowSource) -> exp.Table:
+    """The model's relation or query as dbt renders it, with the alias `source_rows`."""
     return exp.Table(this=exp.Var(this=from_clause(source)))

@@ -1,4 +1,4 @@
-"""The SELECT that reads some columns of a model, and how a column that was asked for is found."""
+"""Builds the SELECT for some columns of a model, and matches requested names with columns."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class SourceColumn(Struct, frozen=True, kw_only=True):
-    """A column as the warehouse has it.
+    """A column in the warehouse.
 
-    `sql` is the expression that reads it, with a cast if it needs one. `form` rewrites the text of the expression if
-    the warehouse has its own notation for a value. `is_number` says that the text is an exact number.
+    `sql` is the expression that reads it, with a cast if it needs one. `form` rewrites the expression's text if the
+    warehouse has its own notation for a value. `is_number` means that the text is an exact number.
     """
 
     name: str
@@ -39,12 +39,13 @@ def backquoted(name: str) -> str:
 
 
 def from_clause(source: RowSource, alias: str = "source_rows") -> str:
-    """The relation, its rows that `where` wants, or the ephemeral model's SQL as a subquery, under `alias`.
+    """The relation, a subquery for its rows that match `where`, or an ephemeral model's SQL as a subquery.
 
-    Raises `WarehouseError` (`relation-missing`) where the source has neither.
+    Raises `WarehouseError` (`relation-missing`) if the source has neither a relation nor SQL.
     """
     if source.relation is not None and source.where is not None:
-        # A condition with the select list could refer to its aliases (ClickHouse prefers them to columns).
+        # In a subquery, because the condition could otherwise refer to aliases in the select list, which ClickHouse
+        # prefers to columns.
         return f"(SELECT * FROM {source.relation.rendered} WHERE {source.where}) {alias}"
     if source.relation is not None:
         return f"{source.relation.rendered} {alias}"
@@ -62,20 +63,20 @@ def from_clause(source: RowSource, alias: str = "source_rows") -> str:
 
 
 def select_of(source: RowSource, found: Mapping[str, SourceColumn], quote: Callable[[str], str] = double_quoted) -> str:
-    """SQL for columns that were found already, each under the name that it was asked for."""
+    """A SELECT for columns that were matched, each with its requested name as the alias."""
     selected = ", ".join(f"{column.sql} AS {quote(name)}" for name, column in found.items())
     return f"SELECT {selected} FROM {from_clause(source)}"
 
 
 def forms_of(found: Mapping[str, SourceColumn]) -> dict[str, Callable[[str], str]]:
-    """How the texts of some columns are rewritten once they are read."""
+    """The functions that rewrite the texts of some columns, by requested name."""
     return {name: column.form for name, column in found.items() if column.form is not None}
 
 
 def match_columns(source: RowSource, columns: Sequence[SourceColumn]) -> dict[str, SourceColumn]:
-    """Each wanted name with its column: the same name, else the only one that differs in nothing but case.
+    """Each requested name with its column: an exact match, or else the only match that ignores case.
 
-    Raises `WarehouseError` (`unknown-column`) with every column that is not there.
+    Raises `WarehouseError` (`unknown-column`) with a problem for every missing column.
     """
     exact = {column.name: column for column in columns}
     folded: dict[str, list[SourceColumn]] = {}

@@ -1,7 +1,8 @@
-"""Snowflake, through its ADBC driver.
+"""Reads Snowflake through its ADBC driver.
 
-Settings: docs.getdbt.com/docs/core/connect-data-platform/snowflake-setup. Run for real: every way to log in, as far as
-the driver's own check of its options; reading, with the same code on another ADBC driver. Not run: a Snowflake account.
+Settings: docs.getdbt.com/docs/core/connect-data-platform/snowflake-setup. Tested for real: every authentication method,
+up to the driver's validation of its options; reading, with the same code on another ADBC driver. Not tested: a real
+Snowflake account.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ if TYPE_CHECKING:
 
 TOKEN_TIMEOUT_SECONDS = 30
 HTTPS_PORT = 443
-# Nanoseconds, the driver's default, can't hold a year past 2262.
+# Nanoseconds, the driver's default, can't represent years after 2262.
 TIMESTAMP_PRECISION = ("adbc.snowflake.sql.client_option.max_timestamp_precision", "microseconds")
 # docs.snowflake.com/en/sql-reference/errors: object does not exist or not authorized.
 UNDEFINED = ("002003", "02000", "42S02")
 AUTH_WORDS = ("390100", "390144", "390303", "390318", "incorrect username or password", "jwt token is invalid")
-# Profile setting to driver option, for values that are passed unchanged.
+# Profile settings and their driver options, for values that are passed unchanged.
 PLAIN_OPTIONS = {
     "database": DatabaseOptions.DATABASE,
     "schema": DatabaseOptions.SCHEMA,
@@ -59,7 +60,7 @@ PLAIN_OPTIONS = {
 
 
 def connect(target: Mapping[str, Any], project_root: Path) -> AdbcWarehouse:
-    """Log in as the profile says. Raises `WarehouseError`."""
+    """Connect with the profile's settings. Raises `WarehouseError`."""
     place = f"Snowflake account `{target.get('account')}`, database `{target.get('database')}`,"
     check_reachable(place, _host(target), int(target.get("port") or HTTPS_PORT))
     options = build_options(target, project_root, refreshed_token=_refreshed_token(target))
@@ -81,13 +82,13 @@ def connect(target: Mapping[str, Any], project_root: Path) -> AdbcWarehouse:
 
 
 def dialect(statement_options: Mapping[str, str]) -> Dialect:
-    """How Snowflake reads: names in double quotes, semi-structured types as JSON text."""
+    """Snowflake's dialect: names in double quotes, and semi-structured types as JSON text."""
     return Dialect(
         quote=double_quoted,
         describe=lambda quoted, field: SourceColumn(name=field.name, type=_type_name(field), sql=quoted),
         failure=_read_failure,
         statement_options=statement_options,
-        # Views, and times in the session's zone, give the same times whatever the account's setting.
+        # So that views and times in the session's zone don't depend on the account's time zone.
         session_sql=("ALTER SESSION SET TIMEZONE = 'UTC'",),
     )
 
@@ -95,14 +96,14 @@ def dialect(statement_options: Mapping[str, str]) -> Dialect:
 def build_options(
     target: Mapping[str, Any], project_root: Path, *, refreshed_token: str | None = None
 ) -> dict[str, str]:
-    """The profile as options of the ADBC driver. They hold secrets.
+    """The profile as options of the ADBC driver. They contain secrets.
 
-    `refreshed_token` is what Snowflake gave for the profile's refresh token. Raises `WarehouseError`.
+    `refreshed_token` is the access token for the profile's refresh token. Raises `WarehouseError`.
     """
     if target.get("proxy_host"):
         raise bad_setting("snowflake", "proxy_host", "is not known to the driver", "set HTTPS_PROXY instead")
     options: dict[str, Any] = {
-        # A host name has no underscore; dbt replaces them too.
+        # Host names can't have underscores; dbt replaces them as well.
         DatabaseOptions.ACCOUNT.value: str(target.get("account", "")).replace("_", "-"),
         DatabaseOptions.APPLICATION_NAME.value: "dbt-stripe-sync",
         DatabaseOptions.DISABLE_TELEMETRY.value: "true",
@@ -123,7 +124,7 @@ def build_options(
 
 
 def _authentication(target: Mapping[str, Any], project_root: Path, refreshed_token: str | None) -> dict[str, Any]:
-    """The options of the profile's `authenticator`, in the order in which dbt-snowflake decides."""
+    """The options for the profile's `authenticator`, with the same precedence as in dbt-snowflake."""
     kind = DatabaseOptions.AUTH_TYPE.value
     token = {DatabaseOptions.AUTH_TOKEN.value: refreshed_token or target.get("token")}
     authenticator = str(target.get("authenticator") or "")
@@ -138,7 +139,7 @@ def _authentication(target: Mapping[str, Any], project_root: Path, refreshed_tok
             return {kind: AuthType.EXTERNAL_BROWSER.value, DatabaseOptions.CLIENT_STORE_TEMP_CRED.value: "true"}
         case "username_password_mfa":
             return {kind: AuthType.MFA.value, DatabaseOptions.CLIENT_REQUEST_MFA_TOKEN.value: "true"}
-        case "oauth" | "jwt":  # dbt's `jwt` is an OAuth token that somebody else made
+        case "oauth" | "jwt":  # dbt's `jwt` is an OAuth token from elsewhere
             return {kind: AuthType.OAUTH.value, **token}
         case "programmatic_access_token":
             return {kind: AuthType.PAT.value, **token}
@@ -168,7 +169,7 @@ def _private_key(target: Mapping[str, Any], project_root: Path) -> dict[str, Any
 
 
 def _as_pem(encoded: str, passphrase: Any) -> str:
-    """Base64 DER, which dbt takes too, in the PEM form that the driver takes."""
+    """Base64 DER, which dbt accepts as well, in the PEM format that the driver needs."""
     label = "ENCRYPTED PRIVATE KEY" if passphrase else "PRIVATE KEY"
     body = "".join(encoded.split())
     lines = "\n".join(body[start : start + 64] for start in range(0, len(body), 64))
@@ -214,7 +215,7 @@ def _type_name(field: pa.Field) -> str:
 
 
 def _code(error: Exception) -> str:
-    """The driver's code, or the kind of error: its message may hold the statement and its values."""
+    """The driver's code, or the error's type. The message isn't used, because it may contain row values."""
     state = getattr(error, "sqlstate", None)
     return f"SQLSTATE {state}" if state else f"{type(error).__name__}: {first_line(error)[:200]}"
 

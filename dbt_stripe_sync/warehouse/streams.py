@@ -1,4 +1,4 @@
-"""A stream of Arrow batches that ends in a `WarehouseError` rather than a driver's, and gives its cursor back."""
+"""Wraps streams of Arrow batches, so that driver errors become `WarehouseError` and cursors are closed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def guarded_reader(
     failure: Callable[[Exception], WarehouseError],
     close: Callable[[], None],
 ) -> pa.RecordBatchReader:
-    """A reader over `batches` that turns what they raise into `failure(error)` and calls `close` at the end."""
+    """A reader over `batches` that raises `failure(error)` for their errors, and calls `close` at the end."""
 
     def guarded() -> Iterator[pa.RecordBatch]:
         try:

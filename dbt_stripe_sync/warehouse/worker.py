@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Pending(Struct, Generic[T]):
-    """Work that was handed over and may not be done yet."""
+    """Submitted work that may not be done yet."""
 
     answer: queue.SimpleQueue[tuple[bool, Any]] = field(default_factory=queue.SimpleQueue)
 
@@ -45,7 +45,7 @@ class Pending(Struct, Generic[T]):
 
 
 class Worker:
-    """Does one thing after another, all in one thread: some drivers bind their connections to the thread.
+    """Does one task after another in a single thread, because some drivers bind their connections to it.
 
     The thread is a daemon, so that a driver that never returns doesn't keep the program from ending.
     """
@@ -55,7 +55,7 @@ class Worker:
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def begin(self, work: Callable[[], T]) -> Pending[T]:
-        """Hand `work` over."""
+        """Submit `work`."""
         pending: Pending[T] = Pending()
         self._tasks.put((work, pending))
         return pending
@@ -69,8 +69,8 @@ class Worker:
             work, pending = task
             try:
                 answer = (True, work())
-            except BaseException as error:  # noqa: BLE001 - whoever waits raises it
+            except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
                 answer = (False, error)
             pending.answer.put(answer)
-            # The last batch and its reader must not live on in this frame.
+            # Don't keep the last batch and its reader alive in this frame.
             del task, work, pending, answer

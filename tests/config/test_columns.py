@@ -14,7 +14,7 @@ def test_a_column_that_is_not_there_is_named_with_the_one_that_was_meant(project
         "error[unknown-column]: sync `customers` reads column `e_mail`, which `dim_customers` lacks\n"
         "  at models/schema.yml: dim_customers.meta.stripe_sync.fields.email\n"
         "\n"
-        "hint: columns are `id`, `email`, `name`; did you mean `email`?"
+        "hint: did you mean `email`? columns are `id`, `email`, `name`"
     )
 
 

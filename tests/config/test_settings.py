@@ -54,11 +54,11 @@ def test_every_setting_is_read():
             (
                 "error[unknown-setting]: unknown setting `live_target`\n"
                 "  at dbt_project.yml: vars.stripe_sync.live_target\n\n"
-                "hint: choose from `api_key_env`, `account`, `state`, `state_path`, `api_base`, `live_targets`, "
+                "hint: did you mean `live_targets`? "
+                "choose from `api_key_env`, `account`, `state`, `state_path`, `api_base`, `live_targets`, "
                 "`allowed_api_bases`, "
                 "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`, "
-                "`max_reads` … (13 more); "
-                "did you mean `live_targets`?"
+                "`max_reads` … (13 more)"
             ),
         ),
         (

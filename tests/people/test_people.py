@@ -94,7 +94,7 @@ def test_finance_sees_what_a_new_price_does_before_it_is_sent(open_gym):
 
     assert "price [basic_m_usd] 29.00 USD -> 31.50 USD per month: moves 89 subscriptions of `contracts`" in text
     assert "goes on the next invoice" in text
-    assert "in all +222.50 USD per month" in text
+    assert "in total +222.50 USD per month" in text
     assert text.count("<id of tariffs [basic_m_usd]>") <= 3
     ran = open_gym.cli("run")
     assert "90 written, 11 rejected, 670 unchanged, 1 further step" in ran.out

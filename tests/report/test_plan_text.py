@@ -205,7 +205,7 @@ def test_of_ten_thousand_changes_some_are_shown_the_irrevocable_ones_among_them(
 
     assert len(text.splitlines()) < 60
     assert "  - 05000" in text
-    assert "… and 9,994 more (9,999 to update, 1 to delete in all)" in " ".join(text.split())
+    assert "… and 9,994 more (9,999 to update, 1 to delete in total)" in " ".join(text.split())
     assert "About 10,000 writes, about 8 minutes." in " ".join(text.split())
 
 

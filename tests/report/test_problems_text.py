@@ -17,14 +17,14 @@ def test_an_error_reads_what_where_and_what_to_do():
         code="unknown-column",
         summary="sync `customers` reads column `e_mail`, which `dim_customers` lacks",
         where=Location(file="models/schema.yml", model="dim_customers", field="meta.stripe_sync.fields.email"),
-        hint="columns are `id`, `email`, `name`; did you mean `email`?",
+        hint="did you mean `email`? columns are `id`, `email`, `name`",
     )
 
     assert render(problem) == (
         "error[unknown-column]: sync `customers` reads column `e_mail`, which `dim_customers` lacks\n"
         "  at models/schema.yml: dim_customers.meta.stripe_sync.fields.email\n"
         "\n"
-        "hint: columns are `id`, `email`, `name`; did you mean `email`?"
+        "hint: did you mean `email`? columns are `id`, `email`, `name`"
     )
 
 

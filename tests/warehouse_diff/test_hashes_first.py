@@ -119,7 +119,7 @@ def test_a_view_is_queried_once(customers, queried):
 
 
 def test_past_so_many_differences_all_rows_are_read_at_once(customers, read, monkeypatch):
-    monkeypatch.setattr(hashes_first, "MOST_DIFFERING", 2)
+    monkeypatch.setattr(hashes_first, "MAX_DIFFERING", 2)
     customers.cli()
     read.take()
     write(customers, people(8, n1="a@example.com", n2="b@example.com", n3="c@example.com"))

@@ -1,1 +1,1 @@
-"""A plan, carried out: lanes, intents, calls, outcomes; and what puts a state right."""
+"""Applies plans: sends their changes to Stripe, records the outcomes, and recovers after a crash or a lost state."""

@@ -1,8 +1,8 @@
-"""Determines whether usage events were sent, if their meter's totals allow only one answer.
+"""Determines from a meter's totals whether Stripe counted a usage event.
 
-Stripe neither lists nor finds events, and after a day it accepts the same identifier again
-(docs.stripe.com/api/billing/meter-event/create). The meter's summaries show a customer's total by whole minutes. That
-is compared with the records and open changes of the same time.
+Stripe can't list or search events, and after a day it accepts the same identifier again
+(docs.stripe.com/api/billing/meter-event/create). A meter's summaries show a customer's total for whole minutes, which
+is compared with the records and open changes of the same minutes. The answer is None unless only one is possible.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.run import Intent
 
 MINUTE = 60
-# An event without a time of its own has that at which Stripe took it: so long it was sent, by a clock that may differ.
+# An event without a timestamp gets the time at which Stripe received it. That can be this long before or after the time
+# at which we sent it, because clocks differ and a call takes time.
 BEFORE = timedelta(minutes=2)
 AFTER = timedelta(minutes=20)
 
@@ -31,14 +32,14 @@ Span: TypeAlias = "tuple[int, int]"
 
 
 class Counted(Struct, frozen=True, kw_only=True):
-    """Whether an event was counted; None if unknown, with the `facts` for a person to decide."""
+    """Whether Stripe counted an event; None if unknown. `facts` lets a person decide."""
 
     is_counted: bool | None
     facts: str
 
 
 class _Sums(Struct, frozen=True, kw_only=True):
-    """What is known of one customer, meter and time: what the records have of it, and what the open events add."""
+    """The sums for one customer, meter and time span: of the records (`known`) and of the open events (`open_`)."""
 
     known: Decimal | None
     open_: Decimal | None
@@ -46,7 +47,7 @@ class _Sums(Struct, frozen=True, kw_only=True):
 
 
 class Counts(Struct, kw_only=True):
-    """What meters have counted around the events of `intents`, each asked for once and before any is sent again."""
+    """Compares meters' totals with `intents`. Each total is read once, before any event is sent again."""
 
     stripe: Stripe
     state: State
@@ -56,7 +57,7 @@ class Counts(Struct, kw_only=True):
     _sums: dict[tuple[str, str, Span], _Sums] = field(default_factory=dict)
 
     async def judge(self, intent: Intent, at: str) -> Counted:
-        """Say whether an event was counted; `at` is the parameter with its time. Raises `StripeError`."""
+        """Determine whether an event was counted. `at` is the parameter with its timestamp. Raises `StripeError`."""
         event = _event(intent)
         span = _span(intent, at)
         usage = await self._usage(event, span)
@@ -82,7 +83,7 @@ class Counts(Struct, kw_only=True):
         return await self._read[named]
 
     def _sums_of(self, intent: Intent, at: str, span: Span, usage: Usage) -> _Sums:
-        """The sums around an event, which those of one customer, meter and time share: the records are read once."""
+        """The sums for an event. Events of one customer, meter and time span share them, so records are read once."""
         place = (usage.meter, usage.customer, span)
         if place not in self._sums:
             open_, is_same_time = self._open(intent, at, span, usage)
@@ -91,9 +92,9 @@ class Counts(Struct, kw_only=True):
         return self._sums[place]
 
     def _known(self, intent: Intent, at: str, span: Span, usage: Usage) -> Decimal | None:
-        """What the records know to have been counted; None where one of them hides what it has added.
+        """The sum of recorded events; None if a record doesn't store its values.
 
-        An open event is none of them, also where it was settled a moment ago.
+        Open events don't count as recorded, even those that were settled a moment ago.
         """
         total = Decimal(0)
         open_ = {(other.change.sync, other.change.key) for other in self.intents}
@@ -110,7 +111,7 @@ class Counts(Struct, kw_only=True):
                     return None
                 event = self.state.fingerprints.parse(row["params"], row["salt"], row["key"])
                 moment = event.get(at, row["sent"])
-                if _is_of(event, usage) and span[0] <= int(moment) < span[1]:
+                if _is_counted_in(event, usage) and span[0] <= int(moment) < span[1]:
                     value = usage.added_by(event)
                     if value is None:
                         return None
@@ -118,7 +119,7 @@ class Counts(Struct, kw_only=True):
         return total
 
     def _open(self, intent: Intent, at: str, span: Span, usage: Usage) -> tuple[Decimal | None, bool]:
-        """What all open events of the same time add, this one too, and whether all of them have exactly that time."""
+        """The sum of the open events whose time overlaps `span`, including this one, and whether all have that span."""
         total, is_same_time = Decimal(0), True
         for other in self._others(intent, usage):
             start, end = _span(other, at)
@@ -134,7 +135,7 @@ class Counts(Struct, kw_only=True):
     def _others(self, intent: Intent, usage: Usage) -> Iterator[Intent]:
         for other in self.intents:
             is_event = other.change.resource == intent.change.resource and other.step < len(other.change.calls)
-            if is_event and _is_of(_event(other), usage):
+            if is_event and _is_counted_in(_event(other), usage):
                 yield other
 
 
@@ -142,13 +143,13 @@ def _event(intent: Intent) -> Mapping[str, Any]:
     return intent.change.calls[intent.step].params
 
 
-def _is_of(event: Mapping[str, Any], usage: Usage) -> bool:
+def _is_counted_in(event: Mapping[str, Any], usage: Usage) -> bool:
     payload = event.get("payload") or {}
     return event.get("event_name") == usage.meter and str(payload.get(usage.customer_key)) == usage.customer
 
 
 def _span(intent: Intent, at: str) -> Span:
-    """The whole minutes in which Stripe counts an event, if it does."""
+    """The whole minutes in which Stripe would count an event, as Unix seconds."""
     moment = _event(intent).get(at)
     if moment is not None:
         start = int(moment) // MINUTE * MINUTE

@@ -1,4 +1,4 @@
-"""Group commits: many changes under way, few transactions, and no call before its intent is on disk."""
+"""Commits intents and outcomes in groups, so that each is durable in time without a transaction for each change."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.ports import State
     from dbt_stripe_sync.model.run import Intent, Outcome
 
-MOST_AT_ONCE = 500
-# A commit costs about as much for one change as for a hundred. Where many are under way the next one waits this long
-# for company: next to an answer's time that is nothing, and it halves the number of commits.
+MAX_BATCH = 500
+# A commit costs about as much for one change as for a hundred. If many changes are in flight, the next commit waits
+# this long for more of them. That is short compared with a response from Stripe, and halves the number of commits.
 GATHERING_SECONDS = 0.02
-FEW = 16
+MIN_BATCH_TO_GATHER = 16
 
 
 class Journal:
-    """Writes intents and outcomes to the state, as many in one transaction as are waiting.
+    """Writes intents and outcomes to the state, with everything that is waiting in one transaction.
 
-    Used as a context manager; leaving it writes what is left. A commit that fails raises `StateError` in everybody who
-    waits for it, and in everybody after that: nothing may be sent that can't be remembered.
+    Use it as a context manager; on exit it writes what is still waiting. If a commit fails, every waiting and every
+    later caller gets its `StateError`, because no call may be sent without a durable intent.
     """
 
     def __init__(self, state: State) -> None:
@@ -47,11 +47,11 @@ class Journal:
             await self._writer
 
     async def open(self, intent: Intent) -> None:
-        """Make an intent durable. Raises `StateError`."""
+        """Write an intent; returns once it is durable. Raises `StateError`."""
         await self._put(intent, is_intent=True)
 
     async def close(self, outcome: Outcome) -> None:
-        """Make an outcome and its record durable. Raises `StateError`."""
+        """Write an outcome and its record; returns once they are durable. Raises `StateError`."""
         await self._put(outcome, is_intent=False)
 
     async def _put(self, item: Intent | Outcome, *, is_intent: bool) -> None:
@@ -66,9 +66,9 @@ class Journal:
         last = 0
         while not self._ending or self._waiting:
             await self._wake.wait()
-            if FEW < last < MOST_AT_ONCE and not self._ending:
+            if MIN_BATCH_TO_GATHER < last < MAX_BATCH and not self._ending:
                 await asyncio.sleep(GATHERING_SECONDS)
-            batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
             if not self._waiting and not self._ending:
                 self._wake.clear()
             last = len(batch)
@@ -80,9 +80,9 @@ class Journal:
         outcomes = [item for item, is_intent, _ in batch if not is_intent]
         try:
             if self._failure is None:
-                # In a thread, so that answers are read and calls are sent while the disk is busy.
+                # In a thread, so that calls can be sent and responses read while the disk is busy.
                 await asyncio.to_thread(self._state.commit, intents, outcomes)  # type: ignore[arg-type]
-        except Exception as error:  # noqa: BLE001 - whoever waits gets it, whatever it is
+        except Exception as error:  # noqa: BLE001 - raised in every waiting caller
             self._failure = error
         for _, _, future in batch:
             if future.done():
@@ -91,4 +91,4 @@ class Journal:
                 future.set_result(None)
             else:
                 future.set_exception(self._failure)
-                future.exception()  # a change that was cancelled meanwhile does not read it
+                future.exception()  # marks it as retrieved: a cancelled change never reads it

@@ -1,6 +1,7 @@
-"""A plan, carried out: one lane for each sync, all at once, each change as soon as those that it refers to are done.
+"""Sends a plan's changes in one concurrent lane for each sync.
 
-Lanes side by side mix the endpoints, so that Stripe's limit for each of them does not hold back the account's.
+A change is sent as soon as the changes that it refers to are done. Concurrent lanes spread the calls over several
+endpoints, so that the rate limit of one endpoint doesn't hold back the whole account.
 """
 
 from __future__ import annotations
@@ -30,40 +31,40 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.plan import Changes, SyncCounts
     from dbt_stripe_sync.model.run import Ended
 
-# How many changes of one sync may be under way or wait for their parents; it bounds memory, not the rate.
+# How many changes of one sync may be in flight or wait for their parents. It bounds memory, not the rate.
 LANE_WIDTH = 200
-# The same where many changes share a request: with an answer in 0.3 seconds these are 10,000 a second.
+# The same if many changes share a request. With responses in 0.3 seconds, this allows 10,000 changes a second.
 BULK_WIDTH = 3000
 UNAUTHORIZED = 401
-# So many changes one after the other without an answer, each tried several times: the next ones would fare no better.
-MOST_LOST = 20
+# A run stops after this many consecutive changes without a response. Each was retried, so the next would fail as well.
+MAX_CONSECUTIVE_OUTAGES = 20
 
 
 class Observer(Protocol):
-    """Hears of every outcome as it is durable."""
+    """Is notified of every outcome once it is durable."""
 
     def on_outcome(self, outcome: Outcome) -> None:
-        """One change has ended."""
+        """A change has an outcome."""
         ...
 
 
 class Stop:
-    """A request to stop: calls in flight are finished, and nothing new is started.
+    """A request to stop: calls in flight are finished, and no new ones are started.
 
-    `reason` is for the report. `hear` is called once, with the number of changes in flight.
+    `reason` is for the report. `on_stop` is called once, with the number of changes in flight.
     """
 
-    def __init__(self, hear: Callable[[int], None] | None = None) -> None:
+    def __init__(self, on_stop: Callable[[int], None] | None = None) -> None:
         self.reason: str | None = None
-        self.under_way = 0
-        self._hear = hear
+        self.in_flight = 0
+        self._on_stop = on_stop
 
     def __call__(self, reason: str) -> None:
-        """Ask to end, with the first reason given."""
+        """Request the stop. Only the first reason is kept."""
         is_first = self.reason is None
         self.reason = self.reason or reason
-        if is_first and self._hear is not None:
-            self._hear(self.under_way)
+        if is_first and self._on_stop is not None:
+            self._on_stop(self.in_flight)
 
     def __bool__(self) -> bool:
         return self.reason is not None
@@ -72,13 +73,13 @@ class Stop:
 class Sending(Struct, frozen=True, kw_only=True):
     """How changes are sent.
 
-    `fail_fast` ends at the first failure. A sync is stopped after `most_alike` rejections with one cause; 0 never stops
-    it. `ended` has what earlier applies did, by change. `pace` is the calls a second that the
-    account is asked.
+    `fail_fast` stops the run at the first failure. A sync is stopped after `max_rejections_per_cause` rejections with
+    the same cause; 0 means no limit. `ended` has the results of earlier applies of the plan, by change id. `pace` is
+    the account's limit in calls a second.
     """
 
     fail_fast: bool = False
-    most_alike: int = 0
+    max_rejections_per_cause: int = 0
     ended: Mapping[str, Ended] = field(default_factory=dict)
     pace: float = inf
 
@@ -86,9 +87,10 @@ class Sending(Struct, frozen=True, kw_only=True):
 class Tally(Struct):
     """The results of a plan's changes.
 
-    `rows` and `steps` count, by sync and status, the rows' own changes and further steps. `not_sent` counts, by sync,
-    those that were not sent because the run or their sync was stopped; `closed` says why a sync was. `before` counts,
-    by sync, those that were already done.
+    `rows` counts changes of rows and `steps` counts further steps, both by sync and status. `not_sent` counts, by sync,
+    the changes that were not sent because the run or their sync was stopped. `closed` has the reason for each stopped
+    sync. `before` counts, by sync, the rows that an earlier apply of the plan had finished; `steps_before` counts such
+    steps.
     """
 
     done: Counter[Status] = field(default_factory=Counter)
@@ -107,7 +109,7 @@ class Tally(Struct):
 
 
 class _Parents(Struct):
-    """The ids of the objects that other changes wait for; None where there will be none."""
+    """The Stripe ids that other changes wait for, by change id; None if the change didn't write its object."""
 
     _waited_for: dict[str, asyncio.Future[str | None]] = field(default_factory=dict)
 
@@ -134,9 +136,10 @@ async def apply_changes(
     *,
     sending: Sending,
 ) -> Tally:
-    """Send every change; one that is rejected stops only those that refer to it.
+    """Send every change. If one is rejected, only the changes that refer to it are skipped.
 
-    `syncs` are in the order of their references. Raises `StateError` where the state can't be written.
+    `syncs` must be in the order of their references. Side effects: calls Stripe, and writes intents, outcomes and
+    records to the state. Raises `StateError` if the state can't be written.
     """
     lanes = _Lanes(
         changes=changes,
@@ -166,39 +169,39 @@ class _Lanes(Struct):
     stop: Stop
     sending: Sending
     turns: Turns
-    lost_in_a_row: int = 0
+    consecutive_outages: int = 0
     tally: Tally = field(default_factory=Tally)
     parents: _Parents = field(default_factory=_Parents)
-    alike: Counter[tuple[str, str]] = field(default_factory=Counter)
+    rejections: Counter[tuple[str, str]] = field(default_factory=Counter)
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     holders: Counter[str] = field(default_factory=Counter)
 
     async def run(self, sync: str, first: Sequence[asyncio.Task[None]]) -> None:
-        """All changes of one sync, once those that have to be done before it are."""
+        """Send all changes of one sync, once the syncs in `first` are done."""
         await asyncio.gather(*(asyncio.shield(task) for task in first))
-        under_way: set[asyncio.Task[None]] = set()
+        in_flight: set[asyncio.Task[None]] = set()
         try:
             for change in self.changes.of(sync):
                 if change.id in self.sending.ended:
-                    await self._pass(change, self.sending.ended[change.id])
+                    await self._skip_ended(change, self.sending.ended[change.id])
                     continue
                 if self.stop or sync in self.tally.closed:
-                    self._leave(change)
+                    self._leave_unsent(change)
                     continue
-                if len(under_way) >= (BULK_WIDTH if change.calls[0].in_bulk else LANE_WIDTH):
-                    done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                if len(in_flight) >= (BULK_WIDTH if change.calls[0].in_bulk else LANE_WIDTH):
+                    done, in_flight = await asyncio.wait(in_flight, return_when=asyncio.FIRST_COMPLETED)
                     _raise_first(done)
-                under_way.add(asyncio.create_task(self._carry_out(change)))
-            if under_way:
-                done, under_way = await asyncio.wait(under_way)
+                in_flight.add(asyncio.create_task(self._carry_out(change)))
+            if in_flight:
+                done, in_flight = await asyncio.wait(in_flight)
                 _raise_first(done)
         finally:
-            for task in under_way:
+            for task in in_flight:
                 task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await asyncio.gather(*in_flight, return_exceptions=True)
 
-    async def _pass(self, change: Change, ended: Ended) -> None:
-        """Skip a change that an earlier apply of the plan has finished; changes that refer to it continue."""
+    async def _skip_ended(self, change: Change, ended: Ended) -> None:
+        """Skip a change that an earlier apply of the plan has finished. Changes that refer to it are still sent."""
         self.parents.settle(change.id, ended.stripe_id)
         if ended.status is Status.SUCCEEDED:
             self.tally.before[change.sync] += is_row(change)
@@ -219,7 +222,7 @@ class _Lanes(Struct):
         self.tally.count(outcome)
         self.observer.on_outcome(outcome)
 
-    def _leave(self, change: Change) -> None:
+    def _leave_unsent(self, change: Change) -> None:
         self.tally.not_sent[change.sync] += 1
         self.parents.settle(change.id, None)
 
@@ -238,22 +241,22 @@ class _Lanes(Struct):
             if outcome.record is not None:
                 stripe_id = outcome.record.stripe_id
             elif outcome.status is Status.SUCCEEDED:
-                stripe_id = outcome.stripe_id  # it is gone, which is what somebody may wait for
+                stripe_id = outcome.stripe_id  # the object was removed, which other changes may wait for
         finally:
             self.parents.settle(change.id, stripe_id)
 
     async def _send(self, change: Change) -> Outcome | None:
-        """Carry a change out; None where the run was stopped before it was its turn."""
+        """Send a change; None if the run or its sync was stopped while it waited for its turn."""
         ids = {ref: str(await self.parents.wait(f"{ref.sync}/{ref.key}")) for ref in _refs_of(change)}
         intent = build_intent(change, ids, self.sender.run_id)
-        async with self._alone_with(intent.change), self._turn_of(change):
+        async with self._locks_of(intent.change), self._turn_of(change):
             if self.stop or change.sync in self.tally.closed:
                 return None
-            self.stop.under_way += 1
+            self.stop.in_flight += 1
             try:
                 return await self.sender.carry_out(intent)
             finally:
-                self.stop.under_way -= 1
+                self.stop.in_flight -= 1
 
     def _turn_of(self, change: Change) -> AbstractAsyncContextManager[None]:
         return nullcontext() if change.calls[0].in_bulk else self.turns.of(change.sync)
@@ -275,9 +278,9 @@ class _Lanes(Struct):
         self.tally.count(outcome)
         self.observer.on_outcome(outcome)
         failure = outcome.failure
-        is_lost = failure is not None and _is_outage(failure)
-        self.lost_in_a_row = self.lost_in_a_row + 1 if is_lost else 0
-        if failure is not None and self.lost_in_a_row >= MOST_LOST:
+        is_outage = failure is not None and _is_outage(failure)
+        self.consecutive_outages = self.consecutive_outages + 1 if is_outage else 0
+        if failure is not None and self.consecutive_outages >= MAX_CONSECUTIVE_OUTAGES:
             self.stop(f"Stripe does not answer ({failure.message or failure.status})")
         if failure is not None and failure.status == UNAUTHORIZED:
             self.stop("Stripe refuses the key")
@@ -286,23 +289,25 @@ class _Lanes(Struct):
         elif self.sending.fail_fast and outcome.status is not Status.SUCCEEDED:
             self.stop("--fail-fast")
         elif failure is not None and outcome.status is Status.REJECTED:
-            self._bound(outcome.change.sync, failure)
+            self._count_rejection(outcome.change.sync, failure)
 
-    def _bound(self, sync: str, failure: StripeFailure) -> None:
-        """Stop a sync whose rows are rejected for one cause again and again: the next ones would fare no better."""
+    def _count_rejection(self, sync: str, failure: StripeFailure) -> None:
+        """Stop a sync once too many of its rows were rejected for the same cause."""
         cause = ": ".join(filter(None, (failure.code or failure.type, failure.param)))
-        self.alike[sync, cause] += 1
-        if 0 < self.sending.most_alike <= self.alike[sync, cause] and sync not in self.tally.closed:
-            self.tally.closed[sync] = f"Stripe rejected {self.alike[sync, cause]:,} of its rows with `{cause}`"
+        self.rejections[sync, cause] += 1
+        count, limit = self.rejections[sync, cause], self.sending.max_rejections_per_cause
+        if 0 < limit <= count and sync not in self.tally.closed:
+            self.tally.closed[sync] = f"Stripe rejected {count:,} of its rows with `{cause}`"
 
-    def _alone_with(self, change: Change) -> _Held:
-        return _Held(self, sorted(_locked_objects(change, self.sender.catalog.resources[change.resource].lifecycle)))
+    def _locks_of(self, change: Change) -> _ObjectLocks:
+        names = _locked_objects(change, self.sender.catalog.resources[change.resource].lifecycle)
+        return _ObjectLocks(self, sorted(names))
 
 
-class _Held:
-    """Locks on the objects that a change writes to, taken in one order so that no two changes wait for each other.
+class _ObjectLocks:
+    """Locks on the objects that a change writes to. They are always acquired in sorted order, to prevent deadlocks.
 
-    Stripe refuses concurrent writes to one object: docs.stripe.com/rate-limits#object-lock-timeouts.
+    Stripe rejects concurrent writes to one object: docs.stripe.com/rate-limits#object-lock-timeouts.
     """
 
     def __init__(self, lanes: _Lanes, names: list[str]) -> None:
@@ -324,9 +329,9 @@ class _Held:
 
 
 def _locked_objects(change: Change, lifecycle: Lifecycle) -> set[str]:
-    """What Stripe locks for this change: its own object, its customer's or subscription's, and what it names itself.
+    """What Stripe locks for this change: its own object, the targets of its calls, and its customer or the like.
 
-    One usage event of a customer is taken at a time, by meter: docs.stripe.com/rate-limits.
+    Stripe accepts one usage event at a time for each customer and meter: docs.stripe.com/rate-limits.
     """
     targets = (call.target for call in change.calls)
     named = [
@@ -347,14 +352,14 @@ def _refs_of(change: Change) -> set[Ref]:
 
 
 def _is_outage(failure: StripeFailure) -> bool:
-    """Whether there was no answer, or one of something in between: that says nothing of the row."""
+    """Whether Stripe didn't respond, or something in between did. Such a failure isn't caused by the row."""
     return (
         failure.type in {"connection", "not_sent", "not_stripe", "redirect"} or (failure.status or 0) > INTERNAL_ERROR
     )
 
 
 def _raise_first(tasks: set[asyncio.Task[None]]) -> None:
-    # All exceptions are retrieved before one is raised, since asyncio prints unretrieved ones with a traceback.
+    # Retrieve all exceptions before raising one, because asyncio prints a traceback for those that nobody retrieves.
     failures = [task.exception() for task in tasks]
     for failure in failures:
         if failure is not None:

@@ -1,7 +1,7 @@
-"""A state that was lost, read back from Stripe: every object that we made says in its tag which row it belongs to.
+"""Rebuilds a lost state from Stripe: the tag of each object says which row it belongs to.
 
-What was sent can't be known from an object, so the records hold the objects themselves, marked as rebuilt: the next run
-compares each row with its object, as it does with one that it adopts, and puts the record right.
+An object doesn't show which parameters were sent. So the records store the object itself, marked as rebuilt. The next
+run compares each row with its object, as it does when it adopts one, and corrects the record.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 _NONE = (False, False, -1)
-# A key that doesn't fit into the tag is a digest there.
+# The tag has a digest of the key if the key doesn't fit.
 _DIGEST = "sha256:"
 
 
 class Rebuilt(Struct, frozen=True, kw_only=True):
-    """What was found for one sync: restored records, and objects whose row is unknown.
+    """The result for one sync: the numbers of restored records and of objects whose row is unknown.
 
-    `skipped` says why Stripe couldn't be asked at all.
+    `skipped` is the reason if the sync's objects can't be listed or have no tag.
     """
 
     sync: str
@@ -49,19 +49,19 @@ class Rebuilt(Struct, frozen=True, kw_only=True):
     skipped: str | None = None
 
 
-class _Share(Struct):
-    """One sync's share of all objects. `standing` says of each that is kept whether it is in use, and how old it is."""
+class _SyncObjects(Struct):
+    """The objects of one sync. `kept` has a record for each key; `ranks` says why that object was chosen."""
 
     sync: Sync
     lifecycle: Lifecycle
     kept: dict[str, Record] = field(default_factory=dict)
     former: list[tuple[str, str, str]] = field(default_factory=list)
     living: set[str] = field(default_factory=set)
-    standing: dict[str, tuple[bool, bool, int]] = field(default_factory=dict)
+    ranks: dict[str, tuple[bool, bool, int]] = field(default_factory=dict)
     unknown_rows: int = 0
 
     def lacks(self, record: Record, known: str | None) -> bool:
-        """Whether the state has no such record, or one of an object that this one has replaced since."""
+        """Whether the state has no record for the key, or one for an object that has been replaced since."""
         is_former = (self.sync.name, record.key, known) in self.former or known not in self.living
         return known is None or (known != record.stripe_id and is_former)
 
@@ -69,7 +69,7 @@ class _Share(Struct):
 async def rebuild_records(
     syncs: Sequence[Sync], catalog: Catalog, stripe: Stripe, state: State, *, run_id: str
 ) -> tuple[Rebuilt, ...]:
-    """List every resource that the syncs write, once, and write the records that are missing.
+    """List each resource that the syncs write once, and write the missing records to the state.
 
     Raises `StripeError` and `StateError`.
     """
@@ -83,32 +83,36 @@ async def rebuild_records(
         if reason is not None:
             found |= {sync.name: Rebuilt(sync=sync.name, resource=name, skipped=reason) for sync in writers}
             continue
-        shares = {f"{sync.project}/{sync.name}": _Share(sync=sync, lifecycle=lifecycle) for sync in writers}
+        by_tag = {f"{sync.project}/{sync.name}": _SyncObjects(sync=sync, lifecycle=lifecycle) for sync in writers}
         async for page in everything(stripe, resource):
             for body in page:
-                _sort_in(body, shares, resource)
-        for share in shares.values():
-            found[share.sync.name] = _keep(share, state, former, run_id)
-            # In the order of the syncs, those that are referred to come before those that refer to them.
-            former |= {stripe_id for _, _, stripe_id in share.former}
+                _assign(body, by_tag, resource)
+        for objects in by_tag.values():
+            found[objects.sync.name] = _write(objects, state, former, run_id)
+            # The syncs are ordered so that referenced ones come first.
+            former |= {stripe_id for _, _, stripe_id in objects.former}
     return tuple(found[sync.name] for sync in syncs)
 
 
-def _keep(share: _Share, state: State, former: AbstractSet[str], run_id: str) -> Rebuilt:
-    name = share.sync.name
-    # Read to the end, since DuckDB blocks the connection until then.
+def _write(objects: _SyncObjects, state: State, former: AbstractSet[str], run_id: str) -> Rebuilt:
+    name = objects.sync.name
+    # Fetch all rows now, because DuckDB blocks the connection until the result is read to the end.
     query = "SELECT key, stripe_id FROM known_records WHERE sync = $sync"
     known = dict(state.workspace.execute(query, {"sync": name}).fetchall())
-    missing = [_with_kept(record, former) for key, record in share.kept.items() if share.lacks(record, known.get(key))]
+    missing = [
+        _with_former_refs(record, former)
+        for key, record in objects.kept.items()
+        if objects.lacks(record, known.get(key))
+    ]
     if missing:
         state.put_records(missing, run_id)
-    if share.former:
-        state.add_former_ids(share.former)
-    return Rebuilt(sync=name, resource=share.sync.resource, records=len(missing), unknown_rows=share.unknown_rows)
+    if objects.former:
+        state.add_former_ids(objects.former)
+    return Rebuilt(sync=name, resource=objects.sync.resource, records=len(missing), unknown_rows=objects.unknown_rows)
 
 
-def _with_kept(record: Record, former: AbstractSet[str]) -> Record:
-    """A record that knows which replaced objects its own refers to, so that a row which keeps them still does."""
+def _with_former_refs(record: Record, former: AbstractSet[str]) -> Record:
+    """The record with its references to replaced objects, so that a row that keeps them doesn't lose them."""
     kept = sorted(former & set(texts_in(record.params))) if former else []
     return replace(record, refs=ID_SEPARATOR.join(kept)) if kept else record
 
@@ -121,44 +125,45 @@ def _why_not(resource: Resource, lifecycle: Lifecycle) -> str | None:
     return None
 
 
-def _sort_in(body: Mapping[str, Any], shares: Mapping[str, _Share], resource: Resource) -> None:
+def _assign(body: Mapping[str, Any], by_tag: Mapping[str, _SyncObjects], resource: Resource) -> None:
+    """Add an object to the sync that its tag names, and to those that it may have belonged to before."""
     project, _, former_key = _parts_of(body, FORMER_TAG)
-    for writer in shares.values():
-        # The sync may have had another name then. A wrong guess keeps nothing: key and id have to fit, too.
+    for writer in by_tag.values():
+        # The sync may have had another name then. A wrong guess is harmless, because key and id must match as well.
         if former_key and project == writer.sync.project:
             writer.former.append((writer.sync.name, former_key, str(body["id"])))
         if not has_ended(writer.lifecycle, body):
             writer.living.add(str(body["id"]))
     project, name, key = _parts_of(body, TAG)
-    share = shares.get(f"{project}/{name}")
-    if share is None or body.get("deleted") or not key:
+    objects = by_tag.get(f"{project}/{name}")
+    if objects is None or body.get("deleted") or not key:
         return
     if key.startswith(_DIGEST):
-        share.unknown_rows += 1
+        objects.unknown_rows += 1
         return
-    removed = _is_removed(body, share.lifecycle, share.sync)
+    removed = _is_removed(body, objects.lifecycle, objects.sync)
     stripe_id = str(body["id"])
-    # One that was replaced may have our tag still, by an earlier version or a run that was killed before it took it
-    # away: the row's object is the newest that is in use. Those that have ended come from lists of their own.
-    standing = (not removed, body.get("status") not in share.lifecycle.ended, created_at(body))
-    if standing > share.standing.get(key, _NONE):
-        before = share.kept.get(key)
-        share.kept[key] = _record(share.sync, key, body, resource, removed=removed)
-        share.standing[key] = standing
+    # A replaced object may still have the tag, because an earlier version left it or a run was killed before it removed
+    # it. So the row's object is the newest one in use. Ended objects come from separate lists.
+    rank = (not removed, body.get("status") not in objects.lifecycle.ended, created_at(body))
+    if rank > objects.ranks.get(key, _NONE):
+        before = objects.kept.get(key)
+        objects.kept[key] = _record(objects.sync, key, body, resource, removed=removed)
+        objects.ranks[key] = rank
         stripe_id = before.stripe_id if before is not None else ""
-    if stripe_id and stays_when_replaced(share.lifecycle):
-        share.former.append((share.sync.name, key, stripe_id))
+    if stripe_id and stays_when_replaced(objects.lifecycle):
+        objects.former.append((objects.sync.name, key, stripe_id))
 
 
 def _parts_of(body: Mapping[str, Any], tag: str) -> tuple[str, str, str]:
-    """Project, sync and key of a row by one of our tags, empty where the object has no such tag."""
+    """Project, sync and key from a tag; three empty texts if the object doesn't have it."""
     project, _, rest = str((body.get("metadata") or {}).get(tag) or "").partition("/")
     name, _, key = rest.partition("/")
     return project, name, key
 
 
 def _is_removed(body: Mapping[str, Any], lifecycle: Lifecycle, sync: Sync) -> bool:
-    """Whether the object is as a removal leaves it: archived, or the like."""
+    """Whether the object looks as a removal leaves it, such as archived."""
     rules = [lifecycle.on_removed.get(sync.on_removed), *lifecycle.on_removed.values()]
     steps = [step for rule in rules if rule for step in (rule.steps.values() if isinstance(rule, ByStatus) else [rule])]
     return any(
@@ -168,12 +173,12 @@ def _is_removed(body: Mapping[str, Any], lifecycle: Lifecycle, sync: Sync) -> bo
 
 
 def _as_param(value: Any, param: Param | None) -> Any:
-    """A part of an object with its decimals as the text that a parameter has, so that they can be hashed and stored."""
+    """A part of an object as it would be sent: decimals are text, so that they can be hashed and stored exactly."""
     if isinstance(value, dict):
         fields = (param.fields if param else None) or {}
         item = param.item if param else None
         return {
-            # An object contains a list as its first page.
+            # In an object, a list is an object whose `data` has the first page.
             name: [_as_param(entry, item) for entry in part]
             if name == "data" and item is not None
             else _as_param(part, (param.values if param else None) or fields.get(name))

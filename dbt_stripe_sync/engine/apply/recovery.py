@@ -1,8 +1,8 @@
-"""Settles intents that a crash or a lost answer left open, before anything else is compared or sent.
+"""Settles intents that a crash or a lost response left open, before anything else is compared or sent.
 
-While Stripe keeps an idempotency key, the same call can be sent again: it returns the first answer. After that, or if
-Stripe has saved a failure under the key, Stripe's lists show whether the object was created: by its tag, or without one
-by everything that was sent. For what Stripe only counts, the totals show it.
+While Stripe keeps an idempotency key, the same call can be sent again and returns the first response. After that, or if
+Stripe saved a failure under the key, Stripe's lists show whether the object was created. The object is identified by
+its tag or, without one, by all parameters that were sent. For usage events, the meter's totals show it.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.run import Intent
 
-# Stripe keeps a key for at least 24 hours (docs.stripe.com/api/idempotent_requests). An hour is left for the time
-# that the call itself takes and for clocks that differ.
+# Stripe keeps a key for at least 24 hours (docs.stripe.com/api/idempotent_requests). One hour of that is a margin for
+# the duration of the call and for clocks that differ.
 KEY_RETENTION = timedelta(hours=23)
-MOST_TOGETHER = 500
+BULK_GROUP_SIZE = 500
 
 
 async def settle_intents(sender: Sender, state: State, observer: Observer) -> list[Outcome]:
-    """Bring every open intent to its end, or say why it stays open.
+    """Finish every open intent, or leave it open with the reason. Returns an outcome for each.
 
-    Raises `StateError` where the state can't be written.
+    Side effects: calls Stripe, and writes the outcomes to the state. Raises `StateError` if the state can't be written.
     """
     intents = list(state.open_intents())
     if not intents:
@@ -60,10 +60,10 @@ async def settle_intents(sender: Sender, state: State, observer: Observer) -> li
 
 
 def _grouped(intents: Iterable[Intent]) -> Iterator[list[Intent]]:
-    """One by one, since what one finds in Stripe is gone for the next; together where they share their requests."""
+    """Groups of one, because an object found for one intent isn't available to the next; larger for bulk requests."""
     for in_bulk, group in groupby(intents, key=lambda intent: intent.change.calls[intent.step].in_bulk):
-        most = MOST_TOGETHER if in_bulk else 1
-        while some := list(islice(group, most)):
+        size = BULK_GROUP_SIZE if in_bulk else 1
+        while some := list(islice(group, size)):
             yield some
 
 
@@ -71,21 +71,21 @@ async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, cou
     call = intent.change.calls[intent.step]
     if intent.key_sent_at is None or _can_replay(intent, sender.clock):
         return await sender.carry_out(intent)
-    # An update or a removal names its whole effect: sending it again under a new key leaves the same object.
+    # Updates and removals are idempotent by themselves: sent again under a new key, they leave the same object.
     if not call.creates:
         return await sender.carry_out(_with_new_key(intent))
-    if _is_told_apart(intent, sender):
-        # Stripe knows the object by what is sent of it, whatever the key: its time runs from when it was sent first.
+    if _rejects_duplicate(intent, sender):
+        # Stripe recognizes the object by a parameter, whatever the key. The time still counts from the first attempt.
         return await sender.carry_out(replace(_with_new_key(intent), key_sent_at=intent.key_sent_at))
     if (counted_at := sender.catalog.resources[intent.change.resource].lifecycle.counted_at) is not None:
         return await _settle_counted(intent, sender, counts, counted_at)
     try:
-        is_listed = await existing.list_beside(intent.change.resource, TAG_FIELD, call.params)
+        is_listed = await existing.list_candidates(intent.change.resource, TAG_FIELD, call.params)
     except StripeError:
         return await _leave_open(intent, sender, "Stripe could not be asked whether it was made; run it again")
     if not is_listed:
-        return await _leave_open(intent, sender, _no_way_to_tell(intent))
-    made = _find_made(intent, call.params, existing, state)
+        return await _leave_open(intent, sender, _not_listed(intent))
+    made = _find_created(intent, call.params, existing, state)
     if made is None:
         return await sender.carry_out(_with_new_key(intent))
     return await sender.carry_out(
@@ -94,7 +94,7 @@ async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, cou
 
 
 async def _settle_counted(intent: Intent, sender: Sender, counts: Counts, at: str) -> Outcome:
-    """An event whose identifier has expired: its meter's totals show whether it was counted, or a person decides."""
+    """Settle a usage event whose identifier has expired from its meter's totals, or leave it for a person to decide."""
     try:
         counted = await counts.judge(intent, at)
     except StripeError:
@@ -113,33 +113,33 @@ async def _settle_counted(intent: Intent, sender: Sender, counts: Counts, at: st
     return await sender.carry_out(_with_new_key(intent))
 
 
-def _find_made(intent: Intent, params: Params, existing: ExistingObjects, state: State) -> str | None:
-    """The id of the newest object that the call can have made, None where there is none."""
+def _find_created(intent: Intent, params: Params, existing: ExistingObjects, state: State) -> str | None:
+    """The id of the newest object that the call can have created, or None."""
     change = intent.change
     tag = object_value(dict(params), TAG_FIELD)
     if tag is not None:
         found = existing.find(change.resource, {change.key: [(TAG_FIELD, str(tag))]}).get(change.key)
         bodies = found.objects if found else ()
     else:
-        bodies = tuple(body for body in existing.listed(change.resource) if _shows(body, dict(params)))
+        bodies = tuple(body for body in existing.listed(change.resource) if _matches(body, dict(params)))
     ids = [str(body["id"]) for body in bodies]
-    # An object that was replaced, or one that ended before its row came back, carries the same tag.
+    # A replaced object, and one that ended before its row returned, have the same tag.
     known = {change.stripe_id, *state.known_objects(ids, resource=change.resource, sync=change.sync, key=change.key)}
     return next((found_id for found_id in ids if found_id not in known), None)
 
 
-def _shows(body: Any, params: Any) -> bool:
-    """Whether an object, or a part of one, has nothing else where something was sent. What it hides is passed over."""
+def _matches(body: Any, params: Any) -> bool:
+    """Whether an object, or a part of one, has the values that were sent. What it doesn't show is ignored."""
     if isinstance(params, dict):
         shared = params.keys() & body.keys() if isinstance(body, dict) else set()
-        return bool(shared) and all(_shows(body[name], params[name]) for name in shared)
+        return bool(shared) and all(_matches(body[name], params[name]) for name in shared)
     if isinstance(params, list):
-        return isinstance(body, list) and len(body) == len(params) and all(map(_shows, body, params))
+        return isinstance(body, list) and len(body) == len(params) and all(map(_matches, body, params))
     shown = body.get("id") if isinstance(body, dict) else body
     return str(shown) == str(params)
 
 
-def _no_way_to_tell(intent: Intent) -> str:
+def _not_listed(intent: Intent) -> str:
     change = intent.change
     return (
         f"Stripe has no list of its {change.resource} objects, so there is no way to tell whether it was created; if "
@@ -155,12 +155,12 @@ def _is_recent(intent: Intent, clock: Clock) -> bool:
     if intent.key_sent_at is None:
         return False
     age = clock.now() - intent.key_sent_at
-    # A clock that stepped back says nothing of the key's age.
+    # If the clock was set back, the key's age is unknown.
     return timedelta(0) <= age < KEY_RETENTION
 
 
-def _is_told_apart(intent: Intent, sender: Sender) -> bool:
-    """Whether Stripe itself refuses a second such object, for as long as it keeps a key."""
+def _rejects_duplicate(intent: Intent, sender: Sender) -> bool:
+    """Whether Stripe itself still rejects a duplicate of the object, as it does for as long as it keeps a key."""
     lifecycle = sender.catalog.resources[intent.change.resource].lifecycle
     return lifecycle.key_as is not None and _is_recent(intent, sender.clock)
 

@@ -1,4 +1,4 @@
-"""What a plan found to be right in Stripe already: written to the records before anything is sent, in one place."""
+"""Updates the records of rows that a plan found to be correct in Stripe already."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AT_ONCE = 5_000
 
 
 def commit_refreshes(state: State, refreshes: Iterable[Refreshed], run_id: str) -> None:
-    """Write a plan's refreshes to the records, some thousand in a transaction. Raises `StateError`."""
+    """Write a plan's record updates to the state, some thousand in each transaction. Raises `StateError`."""
     walked = iter(refreshes)
     while entries := list(islice(walked, AT_ONCE)):
         state.refresh(entries, run_id)

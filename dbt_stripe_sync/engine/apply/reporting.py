@@ -1,4 +1,4 @@
-"""Builds the report of a run from its plan and outcomes: its status, its totals, and what is not done."""
+"""Builds the report of a run from its plan and outcomes: status, totals, and changes that were not sent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Ending(Struct, frozen=True, kw_only=True):
-    """How the sending of a plan ended. `settled` are the outcomes of changes that an earlier run had left open."""
+    """The results of sending a plan. `settled` has the outcomes of changes that an earlier run left open."""
 
     tally: Tally
     stop: Stop
@@ -35,8 +35,8 @@ class Ending(Struct, frozen=True, kw_only=True):
 
 
 def build_report(plan: Plan, ending: Ending, state: State, run_id: str) -> RunReport:
-    """The report of a run. Raises `StateError` where the state can't be read."""
-    problems = (*plan.problems, *_left_out(ending.tally, ending.stop))
+    """The report of a run. Raises `StateError` if the state can't be read."""
+    problems = (*plan.problems, *_not_sent(ending.tally, ending.stop))
     done = {status: ending.tally.done[status] for status in Status}
     for outcome in ending.settled:
         done[outcome.status] += 1
@@ -47,7 +47,7 @@ def build_report(plan: Plan, ending: Ending, state: State, run_id: str) -> RunRe
         status=_status(plan, problems, done, ending.stop, is_owed=bool(owed)),
         started_at=ending.started_at,
         finished_at=ending.finished_at,
-        counts=tuple(_with_ends(counts, ending) for counts in plan.counts),
+        counts=tuple(_with_results(counts, ending) for counts in plan.counts),
         problems=problems,
         outcomes=state.outcomes(run_id),
         done={status.value: count for status, count in done.items()},
@@ -57,8 +57,8 @@ def build_report(plan: Plan, ending: Ending, state: State, run_id: str) -> RunRe
     )
 
 
-def _with_ends(counts: SyncCounts, ending: Ending) -> SyncCounts:
-    """A sync's counts with the results of its rows. Its further steps have separate counts in the plan."""
+def _with_results(counts: SyncCounts, ending: Ending) -> SyncCounts:
+    """A sync's counts with the results of its rows. Counts of further steps are separate, and stay unchanged."""
     if counts.part_of is not None:
         return counts
     tally, sync = ending.tally, counts.sync
@@ -84,8 +84,8 @@ def _status(
     return RunStatus.SUCCEEDED
 
 
-def _left_out(tally: Tally, stop: Stop) -> Iterator[Problem]:
-    """What of a plan this run did not do."""
+def _not_sent(tally: Tally, stop: Stop) -> Iterator[Problem]:
+    """Problems for the changes of the plan that this run did not send."""
     if before := tally.before.total() + tally.steps_before:
         yield Problem(
             code="continued",

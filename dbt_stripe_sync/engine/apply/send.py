@@ -1,4 +1,4 @@
-"""One change, carried out: its calls in order, each behind a durable intent, then an outcome and its record."""
+"""Sends one change: its calls in order, each after its intent is durable, then writes the outcome and the record."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ IDEMPOTENCY = "idempotency_error"
 
 
 def build_intent(change: Change, ids: Mapping[Ref, str], run_id: str) -> Intent:
-    """What is about to be sent, with every reference resolved and a new key for each call.
+    """The intent to send a change, with every reference resolved to an id and a new idempotency key for each call.
 
-    Raises `KeyError` where a reference has no id.
+    Raises `KeyError` if `ids` lacks a reference.
     """
     calls = change.calls
     if ids:
@@ -55,7 +55,7 @@ def build_intent(change: Change, ids: Mapping[Ref, str], run_id: str) -> Intent:
 
 
 class Sender(Struct):
-    """Carries out intents. Every call leaves only after `journal` has its intent on disk."""
+    """Sends the calls of intents. No call is sent before `journal` has its intent on disk."""
 
     stripe: Stripe
     journal: Journal
@@ -64,14 +64,14 @@ class Sender(Struct):
     run_id: str
 
     async def carry_out(self, intent: Intent) -> Outcome:
-        """Send what is left of an intent, from its step on, and write the outcome.
+        """Send an intent's remaining calls, from its current step on, and write the outcome.
 
-        Raises `StateError` where the state can't be written; then no further call is sent.
+        Raises `StateError` if the state can't be written; then no further call is sent.
         """
         attempts = 0
         answer: Answer | None = None
         while intent.step < len(intent.change.calls):
-            # A key that an earlier run has used may have acted already, whatever Stripe answers now.
+            # A key that an earlier run used may already have had its effect, whatever Stripe responds now.
             repeated = intent.key_sent_at is not None
             intent = replace(intent, key_sent_at=intent.key_sent_at or self.clock.now())
             await self.journal.open(intent)
@@ -105,16 +105,16 @@ class Sender(Struct):
             return True
         if _is_repeat(intent, answer, self.catalog.resources[intent.change.resource].lifecycle):
             return True
-        # An object to be removed that doesn't exist is removed: by hand, or by an earlier call.
+        # If the object to remove doesn't exist, someone or an earlier call has already removed it.
         code = answer.failure.code if answer.failure else None
-        is_to_go = intent.change.gone or _ends_replaced(intent) or intent.change.settles
-        return answer.verdict is Verdict.REFUSED and code == RESOURCE_MISSING and bool(is_to_go)
+        is_removal = intent.change.gone or _ends_replaced(intent) or intent.change.settles
+        return answer.verdict is Verdict.REFUSED and code == RESOURCE_MISSING and bool(is_removal)
 
     async def _fail(self, intent: Intent, answer: Answer, attempts: int) -> Outcome:
         if answer.verdict is Verdict.UNKNOWN:
             status = answer.failure.status if answer.failure else None
-            # Stripe saves a 500 under its key and would repeat it, and takes no other parameters under a key that it
-            # knows (docs.stripe.com/api/idempotent_requests).
+            # Stripe saves a 500 under its key and would repeat it, and rejects other parameters under a known key
+            # (docs.stripe.com/api/idempotent_requests).
             spent = status == INTERNAL_ERROR or (answer.failure is not None and answer.failure.type == IDEMPOTENCY)
             await self.journal.open(replace(intent, key_spent=spent))
             outcome = self._outcome(intent, Status.UNKNOWN, answer, attempts, None)
@@ -144,17 +144,17 @@ class Sender(Struct):
 
 
 def _intent_id(run_id: str) -> str:
-    """A new intent's id. It contains its run, which distinguishes it from the intents of a later run."""
+    """A new intent's id. It contains the run's id, so that it differs from the intents of other runs."""
     return f"{run_id}/{uuid4()}"
 
 
 def _owed_after(intent: Intent, status: Status) -> tuple[Owed, ...]:
-    """What is owed from now on: the steps on other objects, once the row has its new one.
+    """The steps on other objects that are owed once the row has its new object.
 
-    An intent of an earlier version has the end of the old object among its own calls.
+    In an intent of an earlier version, the removal of the old object is among its own calls.
     """
     change = intent.change
-    # A replaced object that takes its place again makes none, and owes the end of the other one.
+    # If a replaced object becomes the row's object again, nothing is created, but the other object must still end.
     has_its_object = change.calls[0].creates or (status is Status.SUCCEEDED and not change.settles)
     if intent.step == 0 or not has_its_object or status is Status.UNKNOWN:
         return ()
@@ -194,7 +194,7 @@ def _ends_replaced(intent: Intent) -> bool:
 
 
 def _is_repeat(intent: Intent, answer: Answer, lifecycle: Lifecycle) -> bool:
-    """Whether Stripe refuses a creation because it has the row's object already: a run before this one has sent it."""
+    """Whether Stripe rejects a create because an earlier run has already created the row's object."""
     words = lifecycle.repeated
     message = (answer.failure.message if answer.failure else None) or ""
     is_create = intent.change.calls[intent.step].creates
@@ -213,7 +213,10 @@ def _record_after(intent: Intent) -> Record | None:
 
 
 def _record_so_far(intent: Intent) -> Record | None:
-    """The parameters set so far if an object was created and a later call was rejected: the next run does the rest."""
+    """A record of the parameters set so far, if the object was created and a later call was rejected.
+
+    The next run plans the rest.
+    """
     if intent.step == 0 or not intent.change.calls[0].creates:
         return None
     made = intent.change.calls[0].params

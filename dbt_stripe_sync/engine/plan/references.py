@@ -77,8 +77,8 @@ class ExistingObjects:
             "CREATE OR REPLACE TABLE work.lookups(resource VARCHAR, field VARCHAR, value VARCHAR, id VARCHAR)"
         )
 
-    async def list_beside(self, resource: str, by: str, params: Mapping[str, Any]) -> bool:
-        """Make sure that the workspace has every object that could have been created with these parameters, by a field.
+    async def list_candidates(self, resource: str, by: str, params: Mapping[str, Any]) -> bool:
+        """Load every object that could have been created with these parameters into the workspace, by a field.
 
         Objects of a nested resource are listed under the parent that the parameters name. Returns false if Stripe has
         no such list. Raises `StripeError`.

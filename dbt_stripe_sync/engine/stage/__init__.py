@@ -1,1 +1,1 @@
-"""Rows into staging tables: joined with what they refer to, and compared with the records in SQL."""
+"""Loads rows into staging tables, joins their references, and compares them with the records in SQL."""

@@ -1,4 +1,4 @@
-"""What changed since the last sync, found in SQL so that unchanged rows never reach Python."""
+"""Finds what changed since the last sync, in SQL, so that unchanged rows never reach Python."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _KINDS = {kind.value: kind for kind in Kind}
 
 
 class DiffCounts(Struct, frozen=True, kw_only=True):
-    """Numbers of keys, and of the model's rows.
+    """The numbers of a sync's rows, keys by kind of difference, and records.
 
-    `records` are those with a live object, to which percentage limits apply.
+    `records` counts those with a live object; percentage limits apply to it.
     """
 
     model: RowCounts
@@ -42,13 +42,13 @@ class DiffCounts(Struct, frozen=True, kw_only=True):
 def find_differences(
     workspace: Workspace, staged: Staged, *, recheck: bool, only: frozenset[str] | None = None
 ) -> DiffCounts:
-    """Compare the staged rows with the records, into the table `staged.changed`.
+    """Compare the staged rows with the records, and write the keys that differ to the table `staged.changed`.
 
-    `recheck` takes every row as possibly changed: the mapping is another one, or the hash is computed differently.
-    `only` leaves all other keys alone: those that differ are in `staged.left_out`.
+    `recheck` counts every row as possibly changed, because the mapping or the hash function has changed. `only`
+    restricts the plan to some keys; other keys that differ are written to `staged.left_out`.
     """
     key, row_hash, refs = quoted(KEY), quoted(HASH), quoted(REFS)
-    # Rows that the warehouse found unchanged were not read.
+    # Rows that the warehouse found unchanged were not read, so a missing row says nothing about its key.
     among = f"SELECT {key} FROM {staged.table} UNION ALL SELECT key FROM {staged.gone}"
     looked_at = f"AND key IN ({among})" if staged.counts is not None else ""
     workspace.execute(
@@ -81,12 +81,12 @@ def find_differences(
     kinds = dict(workspace.all(f"SELECT kind, count(*) FROM {staged.changed} GROUP BY kind"))
     duplicate_keys, duplicate_rows = workspace.one(f"SELECT count(*), coalesce(sum(rows), 0) FROM {staged.duplicates}")
     counted = staged.counts or _count_rows(workspace, staged)
-    # Rows that are not looked at this time, because only some are or because their last change is unresolved.
-    passed_over = "SELECT key FROM work.unsettled WHERE sync = $sync"
+    # Rows that this plan doesn't include: they aren't in `only`, or their last change is unresolved.
+    excluded = "SELECT key FROM work.unsettled WHERE sync = $sync"
     if only is not None:
-        passed_over += f" UNION SELECT key FROM {staged.left_out}"
+        excluded += f" UNION SELECT key FROM {staged.left_out}"
     (left_out,) = workspace.one(
-        f"SELECT count(*) FROM {staged.table} WHERE {key} IN ({passed_over}) "
+        f"SELECT count(*) FROM {staged.table} WHERE {key} IN ({excluded}) "
         f"AND {key} NOT IN (SELECT key FROM {staged.duplicates})",
         {"sync": staged.sync.name},
     )
@@ -112,7 +112,7 @@ def _count_rows(workspace: Workspace, staged: Staged) -> RowCounts:
 
 
 def read_differences(workspace: Workspace, staged: Staged, fingerprints: Fingerprints) -> Iterator[list[RowDiff]]:
-    """The rows that differ, in the order of their keys, in batches."""
+    """The rows that differ, in batches, ordered by key."""
     query = f"""
         SELECT c.kind, c.key, r.stripe_id, r.params, r.payload_hash, r.adopted, r.salt, r.refs,
                s.{quoted(HASH)} IS NOT DISTINCT FROM r.source_hash, coalesce(b.missing, r.missing),
@@ -129,15 +129,15 @@ def read_differences(workspace: Workspace, staged: Staged, fingerprints: Fingerp
 
 
 def read_forgotten(workspace: Workspace, sync: str) -> dict[str, str | None]:
-    """Keys of a sync whose records were taken from the state while their objects stay in Stripe, with their ids.
+    """Keys of a sync whose records were dropped from the state while their objects stayed in Stripe, with the ids.
 
-    None where it is not known which object that is.
+    The id is None if it is unknown.
     """
     return dict(workspace.all("SELECT key, stripe_id FROM forgotten_rows WHERE sync = $sync", {"sync": sync}))
 
 
 class _Compared(NamedTuple):
-    """The columns before a row: how it differs, its record, and its object if that was read back."""
+    """The columns before those of the row: how it differs, its record, and its object if that was read from Stripe."""
 
     kind: str
     key: str
@@ -162,8 +162,8 @@ def _row_diff(found: _Compared, row: dict[str, Any], fingerprints: Fingerprints)
         kind=kind,
         key=found.key,
         source_hash=source_hash,
-        # Only the record knows what a removed row refers to: it ends before its parent, and if it comes back, it keeps
-        # what it has.
+        # Only the record has the references of a removed row. They put its removal before its parent's, and are kept if
+        # the row returns.
         refs=found.refs if kind is Kind.REMOVED else refs,
         stripe_id=found.stripe_id,
         params=fingerprints.parse(found.params, found.salt, found.key) if found.params else {},

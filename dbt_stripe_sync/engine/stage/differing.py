@@ -1,8 +1,8 @@
-"""Rows that the warehouse has compared itself: which it is asked for, and whether its answer adds up.
+"""Rows that the warehouse compares: which keys to request in any case, and whether the result is consistent.
 
-The warehouse knows a hash of each row as last accepted. It does not know which object a row refers to, so the rows
-whose references have moved are asked for by their keys. What its answer counts must fit what the state has: a key that
-several rows have, or a copy of the hashes that is not what its mark says, is found out by that.
+The warehouse has a hash of each row as last accepted. It doesn't know which object a row refers to, so rows whose
+references have changed are requested by key. The counts in the result must match the state's. That detects duplicate
+keys, and a copy of the hashes that doesn't match its mark.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.sync import Sync
 
-# So many keys fit into a query; past that, all rows are read.
-MOST_ASKED = 10_000
-# The hash as the state has it: the same 64 bits without a sign.
+# The most keys that are put into a query. If there are more, all rows are read.
+MAX_KEYS = 10_000
+# The hash as the state stores it: the same 64 bits, unsigned.
 UNSIGNED_HASH = (
     f"CAST(CASE WHEN CAST(incoming.{quoted(ROW_HASH)} AS BIGINT) < 0 "
     f"THEN CAST(incoming.{quoted(ROW_HASH)} AS HUGEINT) + 18446744073709551616 "
@@ -45,14 +45,14 @@ UNSIGNED_HASH = (
 
 
 def reason_to_read_all(sync: Sync, layout: Layout) -> str | None:
-    """Why this machine has to see every row of a sync, whatever the warehouse can do; None where it has not."""
+    """Why every row of a sync must be read, even if the warehouse can compare rows; None if that isn't necessary."""
     if any(isinstance(reference, Lookup) for part in layout.parts for reference in part.references):
         return "it looks objects up in Stripe"
     return "it completes objects of another sync" if sync.part_of is not None else None
 
 
 def build_hashed_rows(sync: Sync, layout: Layout, salt: str) -> HashedRows:
-    """What goes into the hash of a sync's rows."""
+    """The inputs of the hash of a sync's rows."""
     return HashedRows(
         sync=sync.name,
         source=sync.model.source(tuple(layout.row.columns)),
@@ -63,28 +63,28 @@ def build_hashed_rows(sync: Sync, layout: Layout, salt: str) -> HashedRows:
 
 
 def hashed_child(part: ChildPart) -> HashedChild:
-    """A child model's share of it."""
+    """A child model's part of the inputs."""
     child = part.child
     return HashedChild(source=child.model.source(tuple(part.columns)), on=child.on, parent_on=child.parent_on)
 
 
-def read_asked(workspace: Workspace, sync: Sync, layout: Layout) -> Sequence[str] | None:
-    """The keys of rows that are wanted whatever their hash; None where they are too many to ask for."""
+def keys_to_read(workspace: Workspace, sync: Sync, layout: Layout) -> Sequence[str] | None:
+    """The keys of rows that are needed even if their hash is unchanged; None if there are too many for a query."""
     queries = ["SELECT key FROM work.unsettled WHERE sync = $sync"]
     references = {ref for part in layout.parts for ref in part.references if isinstance(ref, SyncRef)}
     if references:
         parents = sorted({ref.sync for ref in references})
         kept = [name for name in parents if all(keeps(ref) for ref in references if ref.sync == name)]
-        queries.append(_moved(parents, kept))
-    query = f"SELECT DISTINCT key FROM ({' UNION ALL '.join(queries)}) LIMIT {MOST_ASKED + 1}"
+        queries.append(_rows_with_changed_references(parents, kept))
+    query = f"SELECT DISTINCT key FROM ({' UNION ALL '.join(queries)}) LIMIT {MAX_KEYS + 1}"
     keys = [key for (key,) in workspace.all(query, {"sync": sync.name})]
-    return None if len(keys) > MOST_ASKED else keys
+    return None if len(keys) > MAX_KEYS else keys
 
 
-def take_differing(workspace: Workspace, staged: Staged, selected: str) -> RowCounts | None:
-    """Split what the warehouse answered into rows and keys that are gone; None where it does not add up.
+def split_answer(workspace: Workspace, staged: Staged, selected: str) -> RowCounts | None:
+    """Split the warehouse's result into the tables `staged.raw` and `staged.gone`; None if it is inconsistent.
 
-    `selected` is SQL for what is staged of a row.
+    `selected` is the select list, in SQL, for a staged row.
     """
     source, key, mark = staged.answer, staged.sync.key, staged.compared and staged.compared.mark
     kind, row_key = quoted(ROW_KIND), quoted(ROW_KEY)
@@ -95,17 +95,17 @@ def take_differing(workspace: Workspace, staged: Staged, selected: str) -> RowCo
     of_rows = f"{kind} IN ({literal(NEW)}, {literal(CHANGED)})"
     is_otherwise = f"{row_key} IS DISTINCT FROM {key_text(key, 'incoming')}"
     is_known = f"{row_key} IN (SELECT key FROM known_records WHERE sync = $sync AND NOT coalesce(removed, false))"
-    new, left, odd = workspace.one(
+    new, gone, inconsistent = workspace.one(
         f"SELECT count(*) FILTER ({kind} = {literal(NEW)} AND {row_key} IS NOT NULL), "
         f"count(*) FILTER ({kind} = {literal(GONE)}), "
         f"count(*) FILTER ({kind} = {literal(TWICE)} OR {of_rows} AND {is_otherwise} "
         f"OR {kind} = {literal(NEW)} AND {is_known}) FROM {source} AS incoming",
         {"sync": staged.sync.name},
     )
-    # Rows that met a hash, and hashes that met a row: where they are not as many, several rows have one key, or one met
-    # the hash of another key. Of a new row whose key has a hash that another row met, it is the same. A key whose text
-    # is another one here than in the warehouse would pass for gone.
-    if mark is None or known != mark.rows or rows - without_key - new != known - left or odd:
+    # The number of rows that matched a hash must equal the number of hashes that matched a row. Otherwise, several rows
+    # have the same key, or a row matched the hash of another key. The latter is also the case if a new row's key has a
+    # record. If a key's text differs between the warehouse and DuckDB, the row would look removed.
+    if mark is None or known != mark.rows or rows - without_key - new != known - gone or inconsistent:
         return None
     workspace.execute(
         f"CREATE OR REPLACE TABLE {staged.raw} AS SELECT {selected} FROM {source} AS incoming WHERE {of_rows}"
@@ -116,19 +116,19 @@ def take_differing(workspace: Workspace, staged: Staged, selected: str) -> RowCo
     return RowCounts(rows=rows, without_key=without_key)
 
 
-def read_parents(workspace: Workspace, table: str, part: ChildPart) -> Sequence[str] | None:
-    """By what the rows of a table name their child rows; None where they are too many to ask for."""
+def parent_keys(workspace: Workspace, table: str, part: ChildPart) -> Sequence[str] | None:
+    """The values by which the rows of a table join their child rows; None if there are too many for a query."""
     column = quoted(f"$on{part.name}")
-    query = f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL LIMIT {MOST_ASKED + 1}"
+    query = f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL LIMIT {MAX_KEYS + 1}"
     keys = [key for (key,) in workspace.all(query)]
-    return None if len(keys) > MOST_ASKED else keys
+    return None if len(keys) > MAX_KEYS else keys
 
 
-def _moved(parents: Sequence[str], kept: Sequence[str]) -> str:
-    """SQL for the rows that refer to an object that no row has any longer, or that another row has now.
+def _rows_with_changed_references(parents: Sequence[str], kept: Sequence[str]) -> str:
+    """SQL for the keys of rows whose referenced object no longer belongs to any row, or now belongs to another row.
 
-    An object has not moved if a person removed its record and its row found it again. For the parents in `kept`, rows
-    stay with their objects although others have replaced them.
+    If someone dropped an object's record and its row was matched with the same object again, nothing has changed. Rows
+    keep their references to objects of the syncs in `kept`, even if those objects were replaced.
     """
     objects = [
         f"""

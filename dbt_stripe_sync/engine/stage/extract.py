@@ -1,4 +1,4 @@
-"""Rows into staging tables, each with the canonical text of its key and a hash of all that its sync maps."""
+"""Reads rows into staging tables, each with the canonical text of its key and a hash of its mapped columns."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from dbt_stripe_sync.engine.payload.layout import HASH, KEY, PARENT, REFS
 from dbt_stripe_sync.engine.stage.differing import (
     UNSIGNED_HASH,
     hashed_child,
-    read_asked,
-    read_parents,
-    take_differing,
+    keys_to_read,
+    parent_keys,
+    split_answer,
 )
 from dbt_stripe_sync.engine.stage.hashes_first import (
     count_hashed,
+    differing_keys,
     hashes_that_differ,
-    is_answered,
-    read_differing,
-    take_gone,
+    is_complete,
+    store_gone_keys,
 )
 from dbt_stripe_sync.engine.stage.workspace import FEW_ROWS
 from dbt_stripe_sync.model.counting import counted
@@ -42,30 +42,30 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.nodes import ModelNode, RowSource
     from dbt_stripe_sync.model.sync import Lookup
 
-# A time in a key whose zone is not UTC.
+# A time in a key, in a zone other than UTC.
 LOCAL_TIME = r"\d\d:\d\d:\d\d(\.\d+)?[+-](0[1-9]|[1-9]\d|00:)"
 
 
 class CountingWarehouse:
-    """Implements `Warehouse` over another one, and reports how many rows have arrived."""
+    """Implements `Warehouse` over another one, and reports how many rows were read."""
 
     def __init__(self, warehouse: Warehouse, progress: RowProgress) -> None:
         self._warehouse = warehouse
         self._progress = progress
 
     def columns(self, source: RowSource) -> Mapping[str, str]:
-        """Those of the warehouse."""
+        """The columns of `source` in the underlying warehouse. Raises `WarehouseError`."""
         return self._warehouse.columns(source)
 
     def rows(self, source: RowSource) -> pa.RecordBatchReader:
-        """Those of the warehouse."""
+        """The rows of `source` in the underlying warehouse, reported as they are read. Raises `WarehouseError`."""
         reader = self._warehouse.rows(source)
-        return pa.RecordBatchReader.from_batches(reader.schema, self._heard(reader))
+        return pa.RecordBatchReader.from_batches(reader.schema, self._reported(reader))
 
     def close(self) -> None:
-        """The warehouse's owner closes it."""
+        """Does nothing: whoever opened the underlying warehouse closes it."""
 
-    def _heard(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    def _reported(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         for batch in reader:
             yield batch
             self._progress.rows_read(batch.num_rows)
@@ -74,8 +74,8 @@ class CountingWarehouse:
 def load_rows(workspace: Workspace, staged: Staged, warehouse: Warehouse) -> Staged:
     """Read the sync's model and its child models into the workspace.
 
-    Where the warehouse compares or hashes the rows, and what it says adds up, only those that differ are read: the
-    answer has `counts` then. Raises `WarehouseError`.
+    If the warehouse compares or hashes the rows, and its result is consistent, only rows that differ are read, and the
+    result has `counts`. Raises `WarehouseError`.
     """
     loading = _Loading(workspace=workspace, warehouse=warehouse)
     load_some = _load_by_hashes if staged.compared is not None and staged.compared.hashes_first else _load_differing
@@ -101,85 +101,85 @@ def load_rows(workspace: Workspace, staged: Staged, warehouse: Warehouse) -> Sta
 
 
 def _load_differing(loading: _Loading, staged: Staged) -> RowCounts | None:
-    """Read the rows that the warehouse finds to differ; None where it is not to be asked, or can't be believed."""
+    """Read the rows that the warehouse finds to differ; None if it can't compare, or its result is inconsistent."""
     compared, workspace = staged.compared, loading.workspace
     if compared is None or compared.mark is None:
         return None
-    asked = read_asked(workspace, staged.sync, staged.layout)
-    if asked is None:
+    needed = keys_to_read(workspace, staged.sync, staged.layout)
+    if needed is None:
         return None
     row = staged.layout.row
-    source = compared.diffs.differing(compared.rows, compared.mark.state_id, asked)
+    source = compared.diffs.differing(compared.rows, compared.mark.state_id, needed)
     try:
         loading.load(staged.sync.model, source, row, staged.answer, "SELECT * FROM incoming")
     except WarehouseError as error:
         if error.problems[0].code != "relation-missing":
             raise
-        return None  # somebody has dropped the table of hashes; a model that is missing is missed by the next query
+        return None  # someone dropped the table of hashes; if the model itself is missing, the next query reports it
     (differing,) = workspace.one(f"SELECT count(*) FROM {staged.answer}")
     if differing > FEW_ROWS:
         workspace.expect_all_rows()
     selected = _selected(row, _keys_and_hash(staged))
-    counts = take_differing(workspace, staged, selected)
+    counts = split_answer(workspace, staged, selected)
     workspace.execute(f"DROP TABLE {staged.answer}")
     return counts
 
 
 def _load_by_hashes(loading: _Loading, staged: Staged) -> RowCounts | None:
-    """Read every row's hash, then the rows that differ; None where every row is to be read."""
+    """Read every row's hash, then the rows that differ; None if every row must be read."""
     compared, workspace, sync = staged.compared, loading.workspace, staged.sync
     if compared is None:
         return None
-    asked = read_asked(workspace, sync, staged.layout)
-    if asked is None:
+    needed = keys_to_read(workspace, sync, staged.layout)
+    if needed is None:
         return None
     row = staged.layout.row
     workspace.expect_all_rows()
     hashes = compared.diffs.hashes(compared.rows)
     hashed = loading.load(sync.model, hashes, row, staged.answer, hashes_that_differ(sync))
-    keys = read_differing(workspace, staged)
+    keys = differing_keys(workspace, staged)
     counts = count_hashed(workspace, staged, hashed)
     if keys is None or counts is None:
         return None
-    some = compared.diffs.some_rows(compared.rows, [*{*keys, *asked}])
+    some = compared.diffs.some_rows(compared.rows, [*{*keys, *needed}])
     if len(keys) <= FEW_ROWS:
         workspace.expect_few_rows()
     selected = f"{_selected(row, _keys_and_hash(staged))}, incoming.{quoted(ROW_KEY)}"
     loading.load(sync.model, some, row, staged.raw, f"SELECT {selected} FROM incoming")
-    if not is_answered(workspace, staged):
+    if not is_complete(workspace, staged):
         return None
     workspace.execute(f"ALTER TABLE {staged.raw} DROP COLUMN {quoted(ROW_KEY)}")
-    take_gone(workspace, staged)
+    store_gone_keys(workspace, staged)
     return counts
 
 
 def _child_source(workspace: Workspace, staged: Staged, child: ChildPart) -> RowSource:
-    """What is read of a child model: all of it, or what belongs to the rows that have been read."""
+    """What to read of a child model: everything, or only the children of rows that were read."""
     if staged.counts is not None and staged.compared is not None:
-        parents = read_parents(workspace, staged.raw, child)
+        parents = parent_keys(workspace, staged.raw, child)
         if parents is not None:
             return staged.compared.diffs.children(hashed_child(child), parents)
     return child.child.model.source(tuple(child.columns))
 
 
 def _keys_and_hash(staged: Staged) -> Sequence[str]:
-    """SQL for the key of a row, what it names its child rows by, and its hash."""
+    """SQL for a row's key, the values by which it joins its child rows, and its hash."""
     keys = [f"{key_text(staged.sync.key, 'incoming')} AS {quoted(KEY)}"]
     keys += [
         f"{key_text(child.child.parent_on, 'incoming')} AS {quoted('$on' + child.name)}"
         for child in staged.layout.children
     ]
-    # The mapping and the engine that hashes are part of the hash: where one moves, every row is looked at again.
+    # The hash includes the mapping and DuckDB's version. If one of them changes, every row is compared again.
     salt = literal(f"{staged.sync.fingerprint} {duckdb.__version__}")
     hashed = _salted(f"hash({salt}, {_columns(staged.layout.row)})", staged.salt)
     return [*keys, f"{hashed if staged.compared is None else UNSIGNED_HASH} AS {quoted(HASH)}"]
 
 
 def _check_keys(workspace: Workspace, staged: Staged) -> None:
-    """Whether the records' keys hold times in UTC, as the rows' do.
+    """Check that times in the records' keys are in UTC, as in the rows' keys.
 
-    Version 0.1.0 wrote them in the machine's own zone: such a record would match no row, and each row would be
-    created again. Raises `StateError`.
+    Version 0.1.0 wrote them in the machine's time zone. Such a record would match no row, so the row would be created
+    again. Raises `StateError` (`keys-in-local-time`).
     """
     types = {name: kind for name, kind, *_ in workspace.all(f"DESCRIBE {staged.raw}")}
     if not any(types[column] == "TIMESTAMP WITH TIME ZONE" for column in staged.sync.key):
@@ -201,12 +201,12 @@ def _check_keys(workspace: Workspace, staged: Staged) -> None:
 
 
 def _salted(hashed: str, salt: str | None) -> str:
-    """SQL for a hash that can't be computed without the salt. DuckDB's own `hash` can be inverted."""
+    """SQL for a hash that can't be computed without the salt, because DuckDB's `hash` alone can be inverted."""
     return hashed if salt is None else f"hash(sha256(concat({literal(salt)}, {hashed})))"
 
 
 def _selected(part: Part, keys: Sequence[str]) -> str:
-    """SQL for what is staged of each row."""
+    """The select list, in SQL, for a staged row."""
     references = [
         f"{key_text(_columns_of(reference), 'incoming')} AS {quoted(part.reference_key(reference))}"
         for reference in part.references
@@ -222,18 +222,21 @@ class _Loading(Struct, frozen=True, kw_only=True):
     warehouse: Warehouse
 
     def load(self, model: ModelNode, source: RowSource, part: Part, table: str, query: str) -> int:
-        """Make a table of a query over the rows, which it knows as `incoming`. Gives the number of rows that came."""
+        """Create a table from a query over the rows, which are named `incoming` in it.
+
+        Returns the number of rows that were read. Raises `WarehouseError`.
+        """
         reader = self.warehouse.rows(source)
         numbers = (field.name for field in reader.schema if NUMBER_FIELD.items() <= (field.metadata or {}).items())
         part.numbers.update(numbers)
-        coming = _Coming()
-        incoming = pa.RecordBatchReader.from_batches(reader.schema, coming.note(reader))
+        counted_rows = _CountedRows()
+        incoming = pa.RecordBatchReader.from_batches(reader.schema, counted_rows.read(reader))
         try:
             self.workspace.fill(f"CREATE OR REPLACE TABLE {table} AS {query}", incoming)
         except duckdb.Error:
-            if coming.failure is not None:
-                raise coming.failure from None
-            # DuckDB's message has the reader's error with a traceback and perhaps values, which must not be logged.
+            if counted_rows.failure is not None:
+                raise counted_rows.failure from None
+            # DuckDB's message includes the reader's traceback and possibly row values, which must not be logged.
             raise WarehouseError(
                 Problem(
                     code="read-failed",
@@ -242,17 +245,17 @@ class _Loading(Struct, frozen=True, kw_only=True):
                     hint="run it again; nothing was sent. If it persists, query the model in your warehouse",
                 )
             ) from None
-        return coming.rows
+        return counted_rows.rows
 
 
-class _Coming(Struct):
-    """Counts a model's rows, and keeps the error that ended them, of which DuckDB would only give the text."""
+class _CountedRows(Struct):
+    """Counts a model's rows, and keeps the reader's error, because DuckDB only passes on its text."""
 
     rows: int = 0
     failure: WarehouseError | None = None
 
-    def note(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-        """The batches."""
+    def read(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        """The reader's batches."""
         try:
             for batch in reader:
                 self.rows += batch.num_rows

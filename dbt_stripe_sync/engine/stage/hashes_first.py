@@ -1,7 +1,7 @@
-"""Rows that the warehouse hashes: the hashes are read first and compared here, then the rows that differ are read.
+"""Compares the hashes that the warehouse computes with the records, so that only rows that differ are read.
 
-The warehouse keeps nothing. What it answers must add up: a key that several rows have, or one whose text is another one
-here than in the warehouse, is found out by that, and every row is read then.
+The warehouse stores nothing. Its result must be consistent: duplicate keys, and keys whose text differs between the
+warehouse and DuckDB, are detected, and then every row is read.
 """
 
 from __future__ import annotations
@@ -21,22 +21,21 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.sync import Sync
 
-# With fewer records, reading every row takes less time than asking twice.
+# With fewer records, reading every row is faster than two queries.
 MANY_RECORDS = 50_000
-# So many rows are asked for by their keys; past that, all rows are read.
-MOST_DIFFERING = 200_000
+# The most rows that are requested by key. If more rows differ, all rows are read.
+MAX_DIFFERING = 200_000
 
 
 def has_many_records(workspace: Workspace, sync: Sync) -> bool:
-    """Whether it pays to read the hashes of a sync's rows first."""
+    """Whether a sync has enough records for reading hashes first to be faster."""
     return _count_records(workspace, sync) >= MANY_RECORDS
 
 
 def hashes_that_differ(sync: Sync) -> str:
     """SQL for the hashes in `incoming` that differ from the records.
 
-    It returns the key of the row and that of its record, either of which may be missing, and whether the record is
-    removed.
+    Its columns are the row's key, the record's key (either may be NULL), and whether the record is removed.
     """
     return f"""
         SELECT s.key AS row_key, r.key AS known_key, r.removed
@@ -48,26 +47,26 @@ def hashes_that_differ(sync: Sync) -> str:
 
 
 def count_hashed(workspace: Workspace, staged: Staged, hashed: int) -> RowCounts | None:
-    """How many rows a model has of which `hashed` hashes were read; None if several have the key of a record."""
+    """The row counts of a model with `hashed` hashes; None if several rows have the key of one record."""
     differing, without_key, known = workspace.one(
         f"SELECT count(*) FILTER (row_key IS NOT NULL), count(*) FILTER (row_key IS NULL AND known_key IS NULL), "
         f"count(DISTINCT known_key) FROM {staged.answer}"
     )
-    # Unchanged rows and unchanged records: if their numbers differ, several rows have one key.
+    # If the numbers of unchanged rows and of unchanged records differ, several rows have the same key.
     if hashed - without_key - differing != _count_records(workspace, staged.sync) - known:
         return None
     return RowCounts(rows=hashed, without_key=int(without_key))
 
 
-def read_differing(workspace: Workspace, staged: Staged) -> Sequence[str] | None:
-    """The keys of the rows that differ; None where they are too many to ask for."""
-    query = f"SELECT DISTINCT row_key FROM {staged.answer} WHERE row_key IS NOT NULL LIMIT {MOST_DIFFERING + 1}"
+def differing_keys(workspace: Workspace, staged: Staged) -> Sequence[str] | None:
+    """The keys of the rows that differ; None if there are too many for a query."""
+    query = f"SELECT DISTINCT row_key FROM {staged.answer} WHERE row_key IS NOT NULL LIMIT {MAX_DIFFERING + 1}"
     keys = [key for (key,) in workspace.all(query)]
-    return None if len(keys) > MOST_DIFFERING else keys
+    return None if len(keys) > MAX_DIFFERING else keys
 
 
-def is_answered(workspace: Workspace, staged: Staged) -> bool:
-    """Whether the rows that differ have come, each under the key that it has here."""
+def is_complete(workspace: Workspace, staged: Staged) -> bool:
+    """Whether all rows that differ were read, and DuckDB computes the same key for each as the warehouse."""
     missing, otherwise = workspace.one(
         f"SELECT (SELECT count(*) FROM {staged.answer} AS a WHERE a.row_key IS NOT NULL AND NOT EXISTS "
         f"(SELECT 1 FROM {staged.raw} AS s WHERE s.{quoted(KEY)} = a.row_key)), "
@@ -76,8 +75,8 @@ def is_answered(workspace: Workspace, staged: Staged) -> bool:
     return not missing and not otherwise
 
 
-def take_gone(workspace: Workspace, staged: Staged) -> None:
-    """Keep the keys of the records that no row has."""
+def store_gone_keys(workspace: Workspace, staged: Staged) -> None:
+    """Write the keys of records without a row to the table `staged.gone`."""
     workspace.execute(
         f"CREATE OR REPLACE TABLE {staged.gone} AS "
         f"SELECT known_key AS key FROM {staged.answer} WHERE row_key IS NULL AND NOT removed"

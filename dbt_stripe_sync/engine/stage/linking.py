@@ -1,7 +1,7 @@
 """Joins references, look-ups and child rows to the staged rows of a sync.
 
-The rows' hash excludes the resolved ids (which are in `$refs`), so that an object created in this run doesn't make its
-referrers look changed in the next.
+A row's hash excludes the resolved ids, which are in `$refs`. So if an object is created in this run, rows that refer to
+it don't look changed in the next.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def link_rows(workspace: Workspace, staged: Staged) -> None:
-    """Join references, look-ups and child rows to the rows, once their targets are known."""
+    """Join references, look-ups and child rows to the rows. Their targets must be known."""
     if not staged.layout.is_linked:
         return
     children = staged.layout.children
@@ -37,7 +37,7 @@ def link_rows(workspace: Workspace, staged: Staged) -> None:
     refs = [f"coalesce({_id_of(*reference)}, '')" for reference in staged.layout.row.references.items()]
     refs += [f"coalesce({quoted(child.name)}.refs, '')" for child in children]
     hashes = [f"s.{quoted(HASH)}", *(f"{quoted(child.name)}.items_hash" for child in children)]
-    # What the warehouse hashes has its child rows in it.
+    # A hash from the warehouse already includes the child rows.
     hashed = f"hash({', '.join(hashes)})" if staged.compared is None else hashes[0]
     selected = ", ".join(
         [
@@ -54,11 +54,11 @@ def link_rows(workspace: Workspace, staged: Staged) -> None:
 
 
 def _child_rows(staged: Staged, child: ChildPart) -> str:
-    """SQL for one row a parent: its child rows as a list of structs, their ids, and their hash."""
+    """SQL with one row for each parent: its child rows as a list of structs, their ids, and their hash."""
     references = list(child.references.items())
     fields = [f"{quoted(column)} := s.{quoted(column)}" for column in child.columns]
     fields += [f"{quoted(name)} := {found}" for name, found in _columns_of(child)]
-    # A list without an order of its own would look changed whenever the warehouse returns its rows in another one.
+    # Without a fixed order, a list would look changed whenever the warehouse returns its rows in a different order.
     order = ", ".join(f"s.{quoted(column)}" for column in (child.child.order_by or tuple(child.columns)))
     ids = ", ".join(f"coalesce({_id_of(*reference)}, '')" for reference in references) or "''"
     separator = literal(ID_SEPARATOR)
@@ -72,7 +72,7 @@ def _child_rows(staged: Staged, child: ChildPart) -> str:
 
 
 def _reference_joins(staged: Staged, part: Part, row_key: str) -> Sequence[str]:
-    """A join for each reference; `row_key` is the column with the key of the sync's own row."""
+    """A join for each reference. `row_key` is the column with the key of the sync's own row."""
     joins = []
     for reference, name in part.references.items():
         key = f"s.{quoted(part.reference_key(reference))}"
@@ -92,7 +92,7 @@ def _id_of(reference: SyncRef | Lookup, name: str) -> str:
 
 
 def _columns_of(part: Part) -> Iterator[tuple[str, str]]:
-    """The columns with what a part's references name, and SQL for each."""
+    """The columns for the ids that a part's references resolve to, with SQL for each."""
     for reference, name in part.references.items():
         yield name, _id_of(reference, name)
         if keeps(reference):
@@ -100,7 +100,7 @@ def _columns_of(part: Part) -> Iterator[tuple[str, str]]:
 
 
 def _kept_ids(sync: Sync, reference: SyncRef | Lookup) -> str:
-    """SQL for the objects that a row refers to already and that another has replaced since, or will by this plan."""
+    """SQL for the objects that a row already refers to although they were replaced, or will be by this plan."""
     if not isinstance(reference, SyncRef):
         raise TypeError(reference)
     parent = literal(reference.sync)
@@ -119,7 +119,7 @@ def _kept_ids(sync: Sync, reference: SyncRef | Lookup) -> str:
 
 
 def _targets(reference: SyncRef | Lookup) -> str:
-    """SQL for the ids that a reference can name: what this plan makes or removes comes before what is recorded."""
+    """SQL for the ids that a reference can resolve to. Objects of this plan take precedence over the records."""
     if isinstance(reference, Lookup):
         return (
             f"SELECT value AS key, id FROM work.lookups WHERE resource = {literal(reference.resource)} "

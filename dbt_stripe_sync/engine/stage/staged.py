@@ -1,4 +1,4 @@
-"""A sync's rows as they lie in the workspace: in which tables, and how they are compared."""
+"""Describes a sync's rows in the workspace: their tables, and how they are compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class RowCounts(Struct, frozen=True, kw_only=True):
-    """How many rows a model has, and how many of them have no key."""
+    """The numbers of a model's rows, and of those without a key."""
 
     rows: int
     without_key: int
@@ -23,8 +23,8 @@ class RowCounts(Struct, frozen=True, kw_only=True):
 class Compared(Struct, frozen=True, kw_only=True):
     """How the warehouse hashes a sync's rows.
 
-    With a `mark`, which is what the state has, it compares them with its copy of the state's hashes. With
-    `hashes_first`, unchanged rows are only read as hashes. With neither, every row is read.
+    With a `mark` (the state's), it also compares them with its copy of the state's hashes. With `hashes_first`, all
+    hashes are read, and then only rows that differ. With neither, every row is read.
     """
 
     diffs: RowDiffs
@@ -37,7 +37,7 @@ class Staged(Struct, frozen=True, kw_only=True):
     """A sync's rows in the workspace. `number` distinguishes its tables from those of other syncs.
 
     `salt` is the secret for the rows' hashes if their values aren't stored. `compared` says how the warehouse hashes
-    and compares the rows; None if both are done locally. `counts` are those of a model of which only differing rows
+    and compares the rows; None if both are done locally. `counts` has the model's row counts if only rows that differ
     were read.
     """
 
@@ -50,39 +50,39 @@ class Staged(Struct, frozen=True, kw_only=True):
 
     @property
     def raw(self) -> str:
-        """The table of the rows as read."""
+        """The table of rows as they were read."""
         return f"work.raw_{self.number}"
 
     @property
     def table(self) -> str:
-        """The table of the rows as compared."""
+        """The table of rows with their references joined, as they are compared."""
         return f"work.stage_{self.number}" if self.layout.is_linked else self.raw
 
     @property
     def duplicates(self) -> str:
-        """The table of the keys that several rows claim."""
+        """The table of keys that several rows have."""
         return f"work.duplicates_{self.number}"
 
     @property
     def changed(self) -> str:
-        """The table of the keys that are not as last written."""
+        """The table of keys that differ from what was last written."""
         return f"work.changed_{self.number}"
 
     @property
     def left_out(self) -> str:
-        """The table of those among them that this plan does not look at."""
+        """The table of keys that differ but are not part of this plan."""
         return f"work.left_out_{self.number}"
 
     @property
     def answer(self) -> str:
-        """The table of what the warehouse has found to differ, as read."""
+        """The table of the warehouse's result, as it was read."""
         return f"work.answer_{self.number}"
 
     @property
     def gone(self) -> str:
-        """The table of the keys that the warehouse has found to be gone."""
+        """The table of keys whose rows are gone, according to the warehouse."""
         return f"work.gone_{self.number}"
 
     def child_table(self, child: ChildPart) -> str:
-        """The table of a child model's rows as read."""
+        """The table of a child model's rows, as they were read."""
         return f"work.{child.name.strip('$')}_{self.number}"

@@ -1,7 +1,7 @@
-"""Where a run keeps its rows while it compares them: tables of a scratch database beside the state's records.
+"""Holds a run's rows while they are compared, in a scratch database next to the state.
 
-The scratch database is attached to the state's own connection, so that rows and records join without leaving DuckDB,
-and it is visible to cursors, so that one query can stream while others run.
+The scratch database is attached to the state's connection, so that rows and records can be joined in DuckDB. Cursors
+share it, so that one query can stream while others run.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import duckdb
 
 BATCH_ROWS = 2_000
-# The text of a time with a zone, as in a row's key, must not depend on the machine's own zone.
+# The text of a time with a zone, such as in a row's key, must not depend on the machine's time zone.
 TIME_ZONE = "SET TimeZone = 'UTC'"
-# Enough for so many rows beside a state of any size. With more, DuckDB caches blocks of the state that it reads once.
+# Enough for FEW_ROWS rows with a state of any size. With more memory, DuckDB only caches blocks that it reads once.
 MEGABYTES_FOR_FEW_ROWS = 64
 FEW_ROWS = 50_000
 
@@ -37,12 +37,12 @@ def _values(column: pa.Array) -> list[Any]:
     try:
         return read_column(column)
     except (ValueError, OverflowError):
-        # One cell must not take its whole batch along.
+        # Cell by cell, so that one value that Python can't represent doesn't make the whole batch unreadable.
         return [_cell(scalar) for scalar in column]
 
 
 def _with_shortest_floats(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Floats of 32 bits by their shortest decimal: 0.1 stays 0.1, and does not become 0.10000000149011612."""
+    """The batch with 32-bit floats as their shortest decimal: 0.1 stays 0.1, rather than 0.10000000149011612."""
     for index, name in enumerate(batch.schema.names):
         if pa.types.is_float32(batch.column(index).type):
             batch = batch.set_column(index, name, batch.column(index).cast(pa.string()).cast(pa.float64()))
@@ -77,18 +77,18 @@ class Workspace:
         )
         connection.execute("CREATE OR REPLACE TABLE work.former(sync VARCHAR, key VARCHAR, id VARCHAR)")
         connection.execute("CREATE OR REPLACE TABLE work.unsettled(sync VARCHAR, key VARCHAR)")
-        # Objects that were read back and differ from what was written, have ended, or are missing.
+        # Objects that were read from Stripe and differ from what was written, have ended, or are missing.
         connection.execute(
             "CREATE OR REPLACE TABLE work.read_back(sync VARCHAR, key VARCHAR, missing BOOLEAN, body VARCHAR, "
             "digest VARCHAR, is_known BOOLEAN, author VARCHAR)"
         )
 
     def expect_few_rows(self) -> None:
-        """Hold little in memory: the warehouse compares the rows, and some of them are read."""
+        """Use little memory, because only rows that differ are read."""
         self._limit_memory(min(self._most_memory, MEGABYTES_FOR_FEW_ROWS * 1_000_000))
 
     def expect_all_rows(self) -> None:
-        """Hold as much in memory as the state was opened with: every row of a model is read."""
+        """Use the memory limit that the state was opened with, because every row of a model is read."""
         self._limit_memory(self._most_memory)
 
     def _limit_memory(self, size: int) -> None:
@@ -107,30 +107,30 @@ class Workspace:
             self.connection.unregister("incoming")
 
     def insert(self, table: str, schema: pa.Schema, rows: Sequence[Sequence[Any]]) -> None:
-        """Add some rows, in the order of a schema's columns, to a table."""
+        """Add rows to a table. Their values are in the order of the schema's columns."""
         if rows:
             self.fill(f"INSERT INTO {table} SELECT * FROM incoming", build_table(schema, rows).to_reader())
 
     def one(self, sql: str, values: Mapping[str, Any] | None = None) -> tuple[Any, ...]:
-        """The first row of a query, empty where it gives none."""
+        """The first row of a query; empty if there is none."""
         rows = self.all(sql, values)
         return rows[0] if rows else ()
 
     def all(self, sql: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """Every row of a query with few rows. DuckDB blocks a connection until a result is read to the end."""
+        """All rows of a query with few rows. DuckDB blocks a connection until a result is read to the end."""
         result = self.connection.execute(sql, dict(values)) if values else self.connection.execute(sql)
         rows: list[tuple[Any, ...]] = result.fetchall()
         return rows
 
     def batches(self, sql: str, values: Mapping[str, Any] | None = None) -> Iterator[list[dict[str, Any]]]:
-        """The rows of a query, some thousand at a time, while other statements may run."""
+        """The rows of a query, some thousand at a time. Other statements may run meanwhile."""
         for rows in self.split_batches(sql, values, after=0):
             yield [row for _, row in rows]
 
     def split_batches(
         self, sql: str, values: Mapping[str, Any] | None, *, after: int
     ) -> Iterator[list[tuple[tuple[Any, ...], dict[str, Any]]]]:
-        """The same, each row as the values of its first columns, up to `after`, and the others by name."""
+        """As `batches`, with each row as the values of its first `after` columns and a dict of the others."""
         with self.connection.cursor() as cursor:
             cursor.execute(TIME_ZONE)
             relation = cursor.sql(sql, params=dict(values)) if values else cursor.sql(sql)
