@@ -147,7 +147,7 @@ def test_an_entry_of_a_customers_balance_is_written_once(billed):
     ran = billed.cli()
 
     assert ran.exit_code == 1
-    assert "an entry in a ledger is never changed" in ran.out + ran.err
+    assert "an entry in a ledger can't be changed" in ran.out + ran.err
     assert only(billed, "customer")["balance"] == -500
 
 

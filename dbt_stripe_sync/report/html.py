@@ -305,7 +305,7 @@ class Page:
         return [
             [
                 f"{change.resource}.{call.operation}",
-                call.target,
+                json_params(call.target),
                 json_params(call.params if self.with_values else describe_values(call.params)),
             ]
             for call in change.calls
@@ -338,7 +338,7 @@ def _values_note(*, with_values: bool, with_amounts: bool) -> str:
 
 def _island(value: Any) -> Markup:
     """JSON inside a script element: nothing in it can end the element or begin a comment."""
-    text = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=str).decode()
+    text = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return Markup(text)  # noqa: S704 - every character that HTML reads is escaped above

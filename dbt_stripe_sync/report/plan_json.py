@@ -126,7 +126,7 @@ def json_change(change: Change, *, with_values: bool) -> dict[str, Any]:
         "depends_on": list(change.depends_on),
         "fields": _fields(change.changed, ("before", "after") if with_values else None),
         "calls": [
-            {"operation": call.operation, "target": call.target}
+            {"operation": call.operation, "target": json_params(call.target)}
             | ({"params": json_params(call.params)} if with_values else {"params": sorted(call.params)})
             for call in change.calls
         ],

@@ -186,7 +186,7 @@ def build_result(outcome: Outcome, *, with_values: bool) -> dict[str, Any]:
         result["failure"]["hint"] = fill_in(explanation.hint, outcome.failure, change)
     if with_values:
         result["calls"] = [
-            {"operation": call.operation, "target": call.target, "params": json_params(call.params)}
+            {"operation": call.operation, "target": json_params(call.target), "params": json_params(call.params)}
             for call in change.calls
         ]
     return dict(hide_keys_in(result))

@@ -210,7 +210,7 @@ def test_what_a_run_does_can_be_looked_at_meanwhile(open_gym):
         state.start_run("20990101T000000-abcdef", command="run", target="dev")
 
         assert "running" in open_gym.cli("runs").out
-        assert "still going" in open_gym.cli("report", "--output", "text").out
+        assert "still running" in open_gym.cli("report", "--output", "text").out
         assert "members" in open_gym.cli("state", "list").out
         ran = open_gym.cli("plan")
         assert "A run holds the state" in ran.err

@@ -62,6 +62,15 @@ def test_references_secrets_and_unusual_values_have_a_form_too():
     }
 
 
+def test_an_object_that_the_plan_creates_can_be_what_a_call_is_sent_to():
+    target = Ref(sync="customers", key="7")
+    change = make_change("1", Action.CREATE, calls=(PlannedCall(operation="create", target=target, params={}),))
+
+    (shown,) = read(make_plan([change]))["changes"]
+
+    assert shown["calls"][0]["target"] == {"$ref": ["customers", "7"]}
+
+
 def test_a_plan_is_written_as_it_is_read():
     changes = ListedChanges(make_change(str(n)) for n in range(1000))
     lines = render_plan(make_plan(changes))

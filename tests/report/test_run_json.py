@@ -8,7 +8,7 @@ import stat
 import pytest
 from made import email_failure, make_change, make_counts, make_outcome, make_report, row_problem
 
-from dbt_stripe_sync.model.change import Action, PlannedCall
+from dbt_stripe_sync.model.change import Action, PlannedCall, Ref
 from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report.run_json import build_results, write_results
 
@@ -81,6 +81,16 @@ def test_no_value_of_a_row_is_written_unless_it_was_asked_for(tmp_path):
     assert "Zoë Quux" in text
     assert "abcdefgh" not in text
     assert "4242" not in text
+
+
+def test_an_object_that_was_never_created_can_be_what_a_call_was_for():
+    call = PlannedCall(operation="create", target=Ref(sync="customers", key="7"), params={})
+    change = make_change("1", Action.CREATE, calls=(call,))
+    report = make_report([make_outcome(change, Status.SKIPPED)])
+
+    (result,) = build_results(report, with_values=True)["results"]
+
+    assert result["calls"][0]["target"] == {"$ref": ["customers", "7"]}
 
 
 def test_what_is_written_piece_by_piece_is_what_is_built_at_once(tmp_path):

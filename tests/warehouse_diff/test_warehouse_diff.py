@@ -305,7 +305,7 @@ def test_a_state_of_before_does_not_believe_the_copy(customers, read):
 
     ran = customers.cli()
 
-    assert "copy of their hashes is behind" in ran.text
+    assert "copy of their hashes is outdated" in ran.text
     assert read.take() == {"customers": 8}
     customers.cli()
     assert read.take() == NO_CHANGE
