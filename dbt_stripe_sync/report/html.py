@@ -41,7 +41,7 @@ from dbt_stripe_sync.report.redact import describe_values, hide_keys
 from dbt_stripe_sync.report.run_json import write_whole
 from dbt_stripe_sync.report.run_text import WORDS
 from dbt_stripe_sync.report.summary import Summary
-from dbt_stripe_sync.report.value_text import render_amount, render_minor, render_parts
+from dbt_stripe_sync.report.value_text import render_amount, render_minor, render_parts, render_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -305,7 +305,7 @@ class Page:
         return [
             [
                 f"{change.resource}.{call.operation}",
-                json_params(call.target),
+                call.target and render_value("", call.target, {}),
                 json_params(call.params if self.with_values else describe_values(call.params)),
             ]
             for call in change.calls
