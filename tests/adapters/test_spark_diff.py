@@ -16,7 +16,7 @@ CHANGED = (
     "select id, if(id in (3, 1500), concat(name, '!'), name) as name, if(id = 4, array(9), tags) as tags "
     f"from ({BUILT})"
 )
-AFTER_REMOVALS = f"select * from ({CHANGED}) where id > 10 union all select {ROWS + 99}, 'p99', array()"
+AFTER_REMOVALS = f"select * from ({CHANGED}) where id > 10 union all select {ROWS + 99}, 'p{ROWS + 99}', array()"
 BEFORE, AFTER = "before a statement of the log", "after a statement of the log"
 # Statements of a run that writes its copy: of one that adds to the copy at first, of those that write it anew later.
 MOST_STATEMENTS = 60
