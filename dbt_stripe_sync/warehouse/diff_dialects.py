@@ -144,7 +144,11 @@ _POSTGRES_HASHES: Mapping[str, Callable[[exp.Expr, int], exp.Expr]] = {
 
 
 def _postgres(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
-    """The columns' hashes, each with its own seed, combined by XOR. This costs two thirds of the hash of a record."""
+    """The columns' hashes, each with its own seed, combined by XOR. This costs two thirds of the hash of a record.
+
+    The result seeds one more hash, so that the hashes of many rows can be combined, too. Otherwise, two rows that swap
+    their values of a column might not be noticed.
+    """
     hashes: list[exp.Expr] = []
     for number, column in enumerate(columns):
         digest = sha256(f"{number} {salt}".encode()).digest()
@@ -152,7 +156,8 @@ def _postgres(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
         seed, of_null = (int.from_bytes(digest[part : part + 8]) >> 1 for part in (0, 8))
         hashed = _POSTGRES_HASHES.get(column.type, _postgres_text)(column.sql, seed)
         hashes.append(exp.Coalesce(this=hashed, expressions=[exp.Literal.number(of_null)]))
-    return reduce(lambda one, other: exp.BitwiseXor(this=one, expression=other), hashes)
+    combined = reduce(lambda one, other: exp.BitwiseXor(this=one, expression=other), hashes)
+    return _call("HASHINT4EXTENDED", exp.Literal.number(0), combined)
 
 
 def _postgres_among(key: exp.Expr, keys: Sequence[str]) -> exp.Expr:
@@ -166,13 +171,13 @@ def _duckdb(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
 
     Values alone aren't enough, because -0.0 and 0.0 have the same hash, and texts alone can be ambiguous. Texts are
     hashed as bytes only: DuckDB gives the same hash to texts that the column's collation treats as equal, and rejects
-    two collations in one call.
+    two collations in one call. The result is hashed again, because DuckDB combines the last value by XOR.
     """
     import duckdb  # its hash function can change with the version
 
     values = [column.sql for column in columns if column.type != "varchar"]
     texts = [_call("ENCODE", text(column.sql.copy())) for column in columns]
-    hashed = _call("HASH", exp.Literal.string(f"{salt} {duckdb.__version__}"), *values, *texts)
+    hashed = _call("HASH", _call("HASH", exp.Literal.string(f"{salt} {duckdb.__version__}"), *values, *texts))
     # Convert the unsigned 64-bit number to a signed one.
     half, whole = exp.Literal.number(2**63 - 1), exp.Literal.number(2**64)
     wide = exp.cast(hashed, "int128")
@@ -201,7 +206,8 @@ def _spark(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
 def _snowflake(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
     nested = ("array", "map", "object", "variant", "geo")
     values = [_call("TO_JSON", column.sql) if column.type.startswith(nested) else column.sql for column in columns]
-    return _call("HASH", exp.Literal.string(salt), *values)
+    # How Snowflake combines values is undocumented, so the result is hashed again, as in DuckDB.
+    return _call("HASH", _call("HASH", exp.Literal.string(salt), *values))
 
 
 def _bigquery(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
