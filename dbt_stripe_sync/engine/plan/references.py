@@ -51,6 +51,7 @@ class _Known(Struct):
     asked: set[tuple[str, str]] = field(default_factory=set)
     failed: set[tuple[str, str]] = field(default_factory=set)
     recent: set[str] = field(default_factory=set)
+    objects: int = 0
     cannot_search: bool = False
 
 
@@ -170,6 +171,19 @@ class ExistingObjects:
     def find(self, resource: str, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, Found]:
         """For each row's key, the first of its wanted values that any object has. Rows without a match are left out."""
         known = self._known.setdefault(resource, _Known())
+        # A first sync into a new account has nothing to search for its rows.
+        found = self._find(resource, wanted) if known.objects else {}
+        for key, pairs in wanted.items() if known.failed else ():
+            failed = next((pair for pair in pairs if pair in known.failed), None)
+            if failed is not None and key not in found:
+                found[key] = Found(by=failed[0], objects=(), failed=True)
+        return found
+
+    def count(self, resource: str) -> int:
+        """How many objects of a resource have been read so far; an object that was read twice may count twice."""
+        return self._known[resource].objects if resource in self._known else 0
+
+    def _find(self, resource: str, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, Found]:
         rows = [(key, rank, by, value) for key, pairs in wanted.items() for rank, (by, value) in enumerate(pairs)]
         if not rows:
             return {}
@@ -186,15 +200,10 @@ class ExistingObjects:
             """,
             {"resource": resource},
         )
-        found = {
+        return {
             key: Found(by=by, objects=tuple(orjson.loads(body) for body in dict.fromkeys(bodies)))
             for key, by, bodies in hits
         }
-        for key, pairs in wanted.items():
-            failed = next((pair for pair in pairs if pair in known.failed), None)
-            if failed is not None and key not in found:
-                found[key] = Found(by=failed[0], objects=(), failed=True)
-        return found
 
     def failed_values(self, resource: str, by: str) -> Sequence[str]:
         """The values of a field for which a search has failed, so it isn't known whether an object has them."""
@@ -280,6 +289,7 @@ class ExistingObjects:
         kept = [found for found in objects if not found.get("deleted")]
         if not kept:
             return
+        self._known[resource].objects += len(kept)
         bodies = [(resource, str(found["id"]), created_at(found), orjson.dumps(found).decode()) for found in kept]
         values = [
             (resource, by, str(value), str(found["id"]))

@@ -47,6 +47,7 @@ class RowPlanner:
         self._rules = rules
         self._staged = staged
         self._found = found
+        self._objects_checked = 0
 
     async def plan_rows(self, counts: DiffCounts) -> None:
         """Decide on every row that differs."""
@@ -57,13 +58,20 @@ class RowPlanner:
             self._take(batch, decisions)
             self._note_uniques(batch, decisions)
             self._note_former(batch, observed)
-            makes_new = any(isinstance(change, Change) and change.action is Action.CREATE for change in decisions)
-            if self._rules.tag_for is None and makes_new:
-                self._planning.renamed.check_tags(self._rules.sync)
+            self._check_renamed(decisions)
             self._note_referrers(batch, decisions)
             self._planning.progress.rows_compared(len(batch))
             # Progress is reported while a long table is planned.
             await asyncio.sleep(0)
+
+    def _check_renamed(self, decisions: Sequence[Decision]) -> None:
+        """Check the objects that were read since the last batch for those of a sync that was renamed."""
+        objects = self._planning.observing.existing.count(self._rules.resource.name)
+        if self._rules.tag_for is not None or objects == self._objects_checked:
+            return
+        if any(isinstance(change, Change) and change.action is Action.CREATE for change in decisions):
+            self._planning.renamed.check_tags(self._rules.sync)
+            self._objects_checked = objects
 
     async def _decide(self, batch: Sequence[RowDiff]) -> tuple[list[Decision], Mapping[str, Observed]]:
         """Decide on some rows. Also returns what was observed of them."""
