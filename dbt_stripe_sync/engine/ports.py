@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.nodes import RowSource
     from dbt_stripe_sync.model.plan import ReadingCost, Refreshed
     from dbt_stripe_sync.model.record import Record
-    from dbt_stripe_sync.model.run import Intent, Outcome
+    from dbt_stripe_sync.model.run import Intent, Outcome, RunEntry
 
 
 class Warehouse(Protocol):
@@ -66,8 +66,21 @@ class RowDiffs(Protocol):
         """What the warehouse's copy contains for a sync, or None."""
         ...
 
+    @property
+    def has_digest(self) -> bool:
+        """Whether the warehouse can combine the hashes of all rows into one."""
+        ...
+
+    def digest(self, rows: HashedRows) -> RowSource:
+        """One row: the number of rows, and the XOR of their hashes."""
+        ...
+
     def all_rows(self, rows: HashedRows) -> RowSource:
         """Every row with its hash."""
+        ...
+
+    def no_rows(self, rows: HashedRows) -> RowSource:
+        """The columns of `all_rows`, without any row."""
         ...
 
     def hashes(self, rows: HashedRows) -> RowSource:
@@ -188,6 +201,10 @@ class State(Protocol):
 
     def hash_marks(self) -> Mapping[str, HashMark]:
         """For each sync, a digest of the hashes of its accepted rows."""
+        ...
+
+    def runs(self, limit: int) -> Sequence[RunEntry]:
+        """The runs, newest first."""
         ...
 
     def open_intents(self) -> Iterator[Intent]:

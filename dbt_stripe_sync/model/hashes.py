@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 ROW_KIND = "stripe_sync_kind"
 ROW_KEY = "stripe_sync_key"
 ROW_HASH = "stripe_sync_hash"
+# The columns of a digest of all rows: their number, and the XOR of their hashes.
+ROW_COUNT = "stripe_sync_rows"
+DIGEST = "stripe_sync_digest"
 # The values of `ROW_KIND`: a row that the copy lacks, one with another hash, a key that no row has any longer, and a
 # key that several rows have. And once, a row whose key contains the numbers of the model's rows, of rows without a key,
 # and of the copy's keys.

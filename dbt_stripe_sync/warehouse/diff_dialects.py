@@ -53,8 +53,9 @@ class DiffDialect(Struct, frozen=True, kw_only=True):
 
     `key_types` are the types that keys may have. `no_hash` has the beginnings of names of types whose values can't be
     hashed exactly. `deletes` means that rows of a table can be deleted; otherwise later rows supersede earlier ones.
-    `can_hash` is a query for whether the server has the hash function; None if every server does. `among` makes the SQL
-    for whether a key is one of many; only engines whose reader sees one snapshot have it.
+    `has_digest` means that an aggregate combines hashes by XOR. `can_hash` is a query for whether the server has the
+    hash function; None if every server does. `among` makes the SQL for whether a key is one of many; only engines whose
+    reader sees one snapshot have it.
     """
 
     sqlglot: str
@@ -62,6 +63,7 @@ class DiffDialect(Struct, frozen=True, kw_only=True):
     key_types: frozenset[str] = PLAIN
     no_hash: tuple[str, ...] = ()
     deletes: bool = True
+    has_digest: bool = True
     can_hash: str | None = None
     among: Among | None = None
 
@@ -250,6 +252,7 @@ DIALECTS: Mapping[str, DiffDialect] = {
     "redshift": DiffDialect(
         sqlglot="redshift",
         hash_row=_redshift,
+        has_digest=False,
         key_types=PLAIN - {"boolean", "bool"},
         no_hash=("real", "double precision", "type "),
     ),

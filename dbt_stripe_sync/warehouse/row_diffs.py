@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dbt_stripe_sync.model.errors import WarehouseError
-from dbt_stripe_sync.model.hashes import CHANGED, COUNTS, GONE, NEW, ROW_HASH, ROW_KEY, ROW_KIND, TWICE
+from dbt_stripe_sync.model.hashes import (
+    CHANGED,
+    COUNTS,
+    DIGEST,
+    GONE,
+    NEW,
+    ROW_COUNT,
+    ROW_HASH,
+    ROW_KEY,
+    ROW_KIND,
+    TWICE,
+)
 from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.warehouse.diff_dialects import DIALECTS, TypedColumn, text
 from dbt_stripe_sync.warehouse.hash_table import MARK_TYPES, MARKS, HashTables, newest_marks
@@ -41,6 +52,11 @@ class WarehouseRowDiffs:
     def hashes_first(self) -> bool:
         """Whether the engine's reader sees one snapshot, and a query can have many keys."""
         return self._dialect.among is not None
+
+    @property
+    def has_digest(self) -> bool:
+        """Whether the engine has an aggregate that combines hashes by XOR."""
+        return self._dialect.has_digest
 
     def reason_against(self, rows: HashedRows) -> str | None:
         """Why the warehouse can't compare these rows exactly, or None."""
@@ -88,10 +104,25 @@ class WarehouseRowDiffs:
                 raise
             return {}  # before the first run has written them
 
+    def digest(self, rows: HashedRows) -> RowSource:
+        """The number of rows, and the XOR of their hashes."""
+        hashed = self._joined(rows, exp.select(self._hash(rows).as_(ROW_HASH, quoted=True)))
+        combined = exp.BitwiseXorAgg(this=_column(ROW_HASH, NOW))
+        query = exp.select(
+            exp.Count(this=exp.Star()).as_(ROW_COUNT, quoted=True),
+            exp.Coalesce(this=combined, expressions=[exp.Literal.number(0)]).as_(DIGEST, quoted=True),
+        ).from_(hashed.subquery(NOW))
+        return RowSource(
+            name=rows.source.name, relation=None, sql=self._tables.render(query), columns=(ROW_COUNT, DIGEST)
+        )
+
     def all_rows(self, rows: HashedRows) -> RowSource:
         """Every row with its hash."""
-        query = exp.select(*self._mapped_columns(rows), self._hash(rows).as_(ROW_HASH, quoted=True))
-        return self._source(rows, self._joined(rows, query), ROW_HASH)
+        return self._source(rows, self._every_row(rows), ROW_HASH)
+
+    def no_rows(self, rows: HashedRows) -> RowSource:
+        """The columns of `all_rows`, without any row."""
+        return self._source(rows, self._every_row(rows).where(exp.false()), ROW_HASH)
 
     def hashes(self, rows: HashedRows) -> RowSource:
         """The key and the hash of every row."""
@@ -144,6 +175,10 @@ class WarehouseRowDiffs:
         )
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _every_row(self, rows: HashedRows) -> exp.Select:
+        hashed = self._hash(rows).as_(ROW_HASH, quoted=True)
+        return self._joined(rows, exp.select(*self._mapped_columns(rows), hashed))
 
     def _unmatched(self, rows: HashedRows, known: exp.Select, also: Sequence[str]) -> exp.Select:
         """Keys whose row matches no hash in the copy, or whose hash matches no row, with the numbers of both.

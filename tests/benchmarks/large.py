@@ -23,6 +23,7 @@ from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.sandbox import Sandbox
 from dbt_stripe_sync.state.access import open_state
+from dbt_stripe_sync.state.place import StatePlace
 from dbt_stripe_sync.state.store import StateIdentity
 from dbt_stripe_sync.stripe_api.gateway import Gateway
 from dbt_stripe_sync.stripe_api.rate import RateLimits
@@ -131,9 +132,11 @@ class LargeProject:
         staged = Staged(sync=sync, layout=build_layout(sync), number=1)
         account = asyncio.run(_account(self.business))
         identity = StateIdentity(project="shop", account=account.id, livemode=account.livemode)
+        # A run writes a record for each answer; ten million at once need more memory than a run.
+        place = StatePlace(path=workload.state_path, memory_mb=4_000)
         with (
             opened_warehouse(workload.dbt) as warehouse,
-            open_state(workload.state_path, identity=identity, clock=SystemClock()) as state,
+            open_state(place, identity=identity, clock=SystemClock()) as state,
         ):
             workspace = Workspace(state.workspace)
             if (diffs := open_diffs(workload, warehouse)) is not None:

@@ -9,9 +9,10 @@ from copied import people, write
 from logged import PostgresBusiness, drop
 from test_agreement import STEPS, History
 
+from dbt_stripe_sync.engine.plan.comparing import Comparing
 from dbt_stripe_sync.engine.stage import hashes_first
 from dbt_stripe_sync.engine.stage.extract import CountingWarehouse
-from dbt_stripe_sync.model.hashes import ROW_HASH, ROW_KEY
+from dbt_stripe_sync.model.hashes import DIGEST, ROW_COUNT, ROW_HASH, ROW_KEY
 
 HASHES = (ROW_KEY, ROW_HASH)
 
@@ -165,10 +166,52 @@ def test_a_key_of_a_type_with_several_texts_is_compared_here(customers, queried)
     assert len(customers.stripe.objects("customer")) == 8
 
 
+@pytest.fixture
+def quiet(customers, read, queried):
+    """A project whose last run found nothing to change."""
+    customers.cli()
+    assert "unchanged" in customers.cli().out
+    read.take()
+    queried.clear()
+    return customers
+
+
+def test_after_a_run_without_changes_one_digest_is_read(quiet, read, queried):
+    assert "8 unchanged" in quiet.cli().out
+
+    assert queried == [(ROW_COUNT, DIGEST), (ROW_HASH, "id", "email")]
+    assert read.take() == {"customers": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("UPDATE customers SET email = 'new@example.com' WHERE id = 7", (1, 0, 0)),
+        ("UPDATE customers c SET email = o.email FROM customers o WHERE c.id = 7 - o.id AND c.id IN (3, 4)", (2, 0, 0)),
+        ("INSERT INTO customers VALUES (9, 'p9@example.com')", (1, 0, 0)),
+        ("DELETE FROM customers WHERE id = 3", (0, 1, 0)),
+        ("UPDATE customers SET id = 9 WHERE id = 3", (1, 1, 0)),
+        ("INSERT INTO customers VALUES (NULL, 'p9@example.com')", (0, 0, 1)),
+        ("INSERT INTO customers SELECT * FROM customers", (0, 0, 16)),
+        ("UPDATE customers SET id = 4, email = 'p4@example.com' WHERE id = 3", (0, 1, 2)),
+    ],
+)  # fmt: skip
+def test_a_digest_shows_each_kind_of_change(quiet, queried, change, expected):
+    quiet.do(change)
+
+    (counts,) = json.loads(quiet.cli("plan", "--format", "json").out)["syncs"]
+
+    assert queried[:2] == [(ROW_COUNT, DIGEST), HASHES]
+    kinds = ("create", "update", "delete")
+    created, updated, deleted = (counts["changes"].get(kind, 0) for kind in kinds)
+    assert (created + updated, deleted, counts["rejected"]) == expected
+
+
 def planned(shop, many):
-    """The plan where a table of `many` records is large."""
+    """The plan where a table of `many` records is large, and thought to be unchanged."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hashes_first, "MANY_RECORDS", many)
+        patch.setattr(Comparing, "_likely_unchanged", lambda *_: True)
         plan = json.loads(shop.cli("plan", "--format", "json", "--show-values").out)
     names = ("sync", "rows", "same", "rejected", "held", "changes", "calls")
     counts = [{name: counts[name] for name in names} for counts in plan["syncs"]]

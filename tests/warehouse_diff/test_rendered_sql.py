@@ -94,6 +94,8 @@ def render(kind):
     (lines,) = asked.children
     statements = [
         diffs.all_rows(asked).sql,
+        diffs.no_rows(asked).sql,
+        *([diffs.digest(asked).sql] if diffs.has_digest else []),
         diffs.differing(asked, "state", ['["1","it\'s"]', '["2","a\\\\b"]']).sql,
         diffs.children(lines, ["1", "2"]).sql,
     ]

@@ -12,6 +12,7 @@ from copied import marks, people, write
 from dbt_stripe_sync.sandbox.faults import Fault, FaultKind
 
 NO_CHANGE = {"customers": 1}
+COPIES = "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'row_hashes%'"
 
 
 def emails(shop):
@@ -27,12 +28,27 @@ def test_only_what_changed_travels(customers, read):
 
     write(customers, people(9, n7="new@example.com")[1:])
     customers.cli()
-    # A new row, a changed one, a key that is gone, and the counts.
-    assert read.take() == {"customers": 4}
+    # After a run without changes, a digest; then a new row, a changed one, a key that is gone, and the counts.
+    assert read.take() == {"customers": 1 + 4}
     assert emails(customers) == sorted(email for _, email in people(9, n7="new@example.com")[1:])
 
     customers.cli()
     assert read.take() == NO_CHANGE
+
+
+def test_a_digest_is_enough_until_something_changes_and_a_damaged_copy_does_not_matter_to_it(customers, read):
+    customers.cli()
+    customers.cli()
+    read.take()
+
+    for table in (name for name, *_ in customers.ask(COPIES)):
+        customers.do(f'DELETE FROM stripe_sync."{table}"')
+    assert "8 unchanged" in customers.cli().out
+    assert read.take() == NO_CHANGE
+
+    write(customers, people(8, n3="p4@example.com", n4="p3@example.com"))
+    assert "2 updated" in customers.cli().out
+    assert "8 unchanged" in customers.cli().out
 
 
 def test_a_plan_counts_all_rows_and_writes_nothing_to_the_warehouse(customers):
@@ -138,7 +154,8 @@ def test_a_row_whose_object_was_replaced_is_found_though_it_has_not_changed(shop
 
     assert shop.cli().exit_code == 0
 
-    assert read.take() == {"plans": 2, "users": 1, "subs": 2}
+    # A digest, the counts and a row; a digest; the counts and a row, which is read because of its reference.
+    assert read.take() == {"plans": 3, "users": 1, "subs": 2}
     amounts = {
         item["price"]["unit_amount"]
         for subscription in shop.stripe.objects("subscription")
@@ -453,7 +470,7 @@ def test_keys_of_several_columns_with_marks_in_them(shop, read):
     assert read.take() == {"plans": 1}
     shop.rows("plans", *rows[1:], columns=columns)
     shop.cli()
-    assert read.take() == {"plans": 2}
+    assert read.take() == {"plans": 3}, "a digest, the counts, and a key that is gone"
     assert [product["name"] for product in shop.stripe.objects("product") if not product["active"]] == ["1"]
 
 

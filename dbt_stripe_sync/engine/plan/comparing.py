@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.hashes import HashMark
     from dbt_stripe_sync.model.params import Resource
+    from dbt_stripe_sync.model.plan import SyncCounts
     from dbt_stripe_sync.model.sync import Sync
+
+
+# A run with `--select` reads only some syncs.
+LAST_RUNS = 20
 
 
 class Comparing(Struct, kw_only=True, dict=True):
@@ -41,6 +46,19 @@ class Comparing(Struct, kw_only=True, dict=True):
     @cached_property
     def _marks(self) -> Mapping[str, HashMark]:
         return self.state.hash_marks()
+
+    @cached_property
+    def _unchanged(self) -> frozenset[str]:
+        """The syncs in which the last run that read them found nothing to change."""
+        last: dict[str, SyncCounts] = {}
+        for run in self.state.runs(LAST_RUNS):
+            for counts in run.counts:
+                last.setdefault(counts.sync, counts)
+        return frozenset(
+            name
+            for name, counts in last.items()
+            if counts.held is None and counts.same == counts.rows and not counts.by_action
+        )
 
     def of(self, staged: Staged, resource: Resource, *, recheck: bool) -> tuple[Compared | None, Sequence[Note]]:
         """How a sync's rows are compared, and a note if every row is read although the warehouse should compare.
@@ -63,7 +81,7 @@ class Comparing(Struct, kw_only=True, dict=True):
             return compared, [
                 _read_all("the warehouse's copy of their hashes is outdated, and the next run rewrites it")
             ]
-        return replace(compared, mark=known), ()
+        return replace(compared, mark=known, digest_first=self._likely_unchanged(self.diffs, sync)), ()
 
     def _hashed_there(self, diffs: RowDiffs, staged: Staged, resource: Resource, *, recheck: bool) -> Compared | None:
         """How to read rows that are compared on this machine if the warehouse can hash them, so that most aren't read.
@@ -80,7 +98,13 @@ class Comparing(Struct, kw_only=True, dict=True):
         if diffs.reason_against(compared.rows) is not None:
             return None
         is_seen = recheck or self.refreshing.reads_back(sync, resource) or self._reason_here(sync, staged.layout)
-        return replace(compared, hashes_first=not is_seen and has_many_records(self.workspace, sync))
+        if is_seen or not has_many_records(self.workspace, sync):
+            return compared
+        return replace(compared, hashes_first=True, digest_first=self._likely_unchanged(diffs, sync))
+
+    def _likely_unchanged(self, diffs: RowDiffs, sync: Sync) -> bool:
+        """Whether to begin with a digest of all rows. It costs half of their hashes, and only tells if none differs."""
+        return diffs.has_digest and sync.name in self._unchanged
 
     def _reason_here(self, sync: Sync, layout: Layout) -> str | None:
         if sync.name in self.referrers.parents:

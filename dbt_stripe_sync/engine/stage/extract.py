@@ -24,6 +24,7 @@ from dbt_stripe_sync.engine.stage.hashes_first import (
     is_complete,
     store_gone_keys,
 )
+from dbt_stripe_sync.engine.stage.unchanged import count_unchanged, store_no_gone_keys
 from dbt_stripe_sync.engine.stage.workspace import FEW_ROWS
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Location, Problem, StateError, WarehouseError
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.payload.layout import ChildPart, Part
     from dbt_stripe_sync.engine.ports import RowProgress, Warehouse
-    from dbt_stripe_sync.engine.stage.staged import RowCounts, Staged
+    from dbt_stripe_sync.engine.stage.staged import Compared, RowCounts, Staged
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.nodes import ModelNode, RowSource
     from dbt_stripe_sync.model.sync import Lookup
@@ -78,8 +79,7 @@ def load_rows(workspace: Workspace, staged: Staged, warehouse: Warehouse) -> Sta
     result has `counts`. Raises `WarehouseError`.
     """
     loading = _Loading(workspace=workspace, warehouse=warehouse)
-    load_some = _load_by_hashes if staged.compared is not None and staged.compared.hashes_first else _load_differing
-    staged = replace(staged, counts=load_some(loading, staged))
+    staged = replace(staged, counts=_load_some(loading, staged))
     if staged.counts is None:
         workspace.expect_all_rows()
         model, compared = staged.sync.model, staged.compared
@@ -100,15 +100,41 @@ def load_rows(workspace: Workspace, staged: Staged, warehouse: Warehouse) -> Sta
     return staged
 
 
-def _load_differing(loading: _Loading, staged: Staged) -> RowCounts | None:
-    """Read the rows that the warehouse finds to differ; None if it can't compare, or its result is inconsistent."""
-    compared, workspace = staged.compared, loading.workspace
-    if compared is None or compared.mark is None:
+def _load_some(loading: _Loading, staged: Staged) -> RowCounts | None:
+    """Read only rows that differ; None if every row must be read."""
+    compared = staged.compared
+    if compared is None or not (compared.mark or compared.hashes_first):
         return None
-    needed = keys_to_read(workspace, staged.sync, staged.layout)
+    needed = keys_to_read(loading.workspace, staged.sync, staged.layout)
     if needed is None:
         return None
-    row = staged.layout.row
+    counts = None if needed else _load_nothing(loading, staged, compared)
+    if counts is not None:
+        return counts
+    load = _load_by_hashes if compared.hashes_first else _load_differing
+    return load(loading, staged, compared, needed)
+
+
+def _load_nothing(loading: _Loading, staged: Staged, compared: Compared) -> RowCounts | None:
+    """Read a digest of all rows; None if it isn't that of the records."""
+    if not compared.digest_first:
+        return None
+    digest = loading.warehouse.rows(compared.diffs.digest(compared.rows)).read_all()
+    counts = count_unchanged(loading.workspace, staged, digest)
+    if counts is not None:
+        loading.workspace.expect_few_rows()
+        row = staged.layout.row
+        query = f"SELECT {_selected(row, _keys_and_hash(staged))} FROM incoming"
+        loading.load(staged.sync.model, compared.diffs.no_rows(compared.rows), row, staged.raw, query)
+        store_no_gone_keys(loading.workspace, staged)
+    return counts
+
+
+def _load_differing(loading: _Loading, staged: Staged, compared: Compared, needed: Sequence[str]) -> RowCounts | None:
+    """Read the rows that the warehouse finds to differ; None if its result is inconsistent."""
+    workspace, row = loading.workspace, staged.layout.row
+    if compared.mark is None:
+        return None
     source = compared.diffs.differing(compared.rows, compared.mark.state_id, needed)
     try:
         loading.load(staged.sync.model, source, row, staged.answer, "SELECT * FROM incoming")
@@ -125,15 +151,9 @@ def _load_differing(loading: _Loading, staged: Staged) -> RowCounts | None:
     return counts
 
 
-def _load_by_hashes(loading: _Loading, staged: Staged) -> RowCounts | None:
+def _load_by_hashes(loading: _Loading, staged: Staged, compared: Compared, needed: Sequence[str]) -> RowCounts | None:
     """Read every row's hash, then the rows that differ; None if every row must be read."""
-    compared, workspace, sync = staged.compared, loading.workspace, staged.sync
-    if compared is None:
-        return None
-    needed = keys_to_read(workspace, sync, staged.layout)
-    if needed is None:
-        return None
-    row = staged.layout.row
+    workspace, sync, row = loading.workspace, staged.sync, staged.layout.row
     workspace.expect_all_rows()
     hashes = compared.diffs.hashes(compared.rows)
     hashed = loading.load(sync.model, hashes, row, staged.answer, hashes_that_differ(sync))

@@ -24,13 +24,15 @@ class Compared(Struct, frozen=True, kw_only=True):
     """How the warehouse hashes a sync's rows.
 
     With a `mark` (the state's), it also compares them with its copy of the state's hashes. With `hashes_first`, all
-    hashes are read, and then only rows that differ. With neither, every row is read.
+    hashes are read, and then only rows that differ. With neither, every row is read. With `digest_first`, nothing is
+    read if one digest of all rows is that of the records.
     """
 
     diffs: RowDiffs
     rows: HashedRows
     mark: HashMark | None = None
     hashes_first: bool = False
+    digest_first: bool = False
 
 
 class Staged(Struct, frozen=True, kw_only=True):
