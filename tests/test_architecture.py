@@ -64,7 +64,7 @@ def test_the_command_line_holds_no_logic():
         assert all(name.startswith((*allowed, *local)) for name in ours(path)), f"{name_of(path)} imports {ours(path)}"
 
 
-def test_the_sandbox_shares_only_the_catalogue_with_the_client_that_it_judges():
+def test_the_sandbox_shares_only_the_catalog_with_the_client_that_it_judges():
     allowed = ("sandbox", "stripe_api.rules", "stripe_api.catalog", "stripe_api.lifecycle", "stripe_api.sdk", "model.")
     for path in modules_of("sandbox"):
         assert all(name.startswith(allowed) for name in ours(path)), f"{name_of(path)} imports {ours(path)}"

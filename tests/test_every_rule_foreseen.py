@@ -9,7 +9,7 @@ import pytest
 
 from dbt_stripe_sync import Project, ProjectOptions, SyncError
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
-from dbt_stripe_sync.stripe_api.rules.catalogue import rules_of
+from dbt_stripe_sync.stripe_api.rules.catalog import rules_of
 from dbt_stripe_sync.stripe_api.rules.lengths import DEFAULT
 from dbt_stripe_sync.stripe_api.rules.rule import CREATE
 from dbt_stripe_sync.stripe_api.rules.texts import MaxCharacters

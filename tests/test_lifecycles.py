@@ -197,7 +197,7 @@ def test_a_meter_event_is_sent_once_for_its_row(billed):
         ("billing_portal.configuration", {"name": "a", "features.invoice_history.enabled": {"value": True}}, None),
     ],
 )
-def test_any_resource_of_the_catalogue_can_be_synced(business, resource, fields, kind):
+def test_any_resource_of_the_catalog_can_be_synced(business, resource, fields, kind):
     business.rows("things", ("t1", "First", 5), ("t2", "Second", 7), columns="id text, a text, n int")
     business.sync("things", resource=resource, key="id", fields=fields)
 

@@ -98,7 +98,7 @@ def test_a_reference_orders_the_syncs(project):
     assert values(subs)["customer"] == SyncRef(sync="customers", columns=("tenant", "user"))
 
 
-def test_a_look_up_names_the_resource_as_the_catalogue_does(project):
+def test_a_look_up_names_the_resource_as_the_catalog_does(project):
     project.add(
         "subs",
         "resource: subscription\nkey: id\nfields: {customer: {lookup: customers, by: email, column: m}, items: i}",

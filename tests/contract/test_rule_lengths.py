@@ -9,7 +9,7 @@ import pytest
 from stripe_specification import install
 
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.rules.catalogue import rules_of
+from dbt_stripe_sync.stripe_api.rules.catalog import rules_of
 from dbt_stripe_sync.stripe_api.rules.lengths import DEFAULT, LENGTHS
 from dbt_stripe_sync.stripe_api.rules.rule import WRITES
 from dbt_stripe_sync.stripe_api.rules.texts import MaxCharacters

@@ -149,7 +149,7 @@ def example(param: Any, number: int) -> Any:
     return values[min(number, len(values) - 1)] if values else None
 
 
-def hashes_of_the_catalogue() -> list[Any]:
+def hashes_of_the_catalog() -> list[Any]:
     catalog = read_catalog()
     return [
         pytest.param(resource, name, id=f"{resource.name}.{name}")
@@ -176,7 +176,7 @@ def at(value: Any, path: tuple[str, ...]) -> Any:
     return value
 
 
-@pytest.mark.parametrize(("resource", "name"), hashes_of_the_catalogue())
+@pytest.mark.parametrize(("resource", "name"), hashes_of_the_catalog())
 def test_a_field_that_maps_one_part_of_a_hash_leaves_its_others(resource, name):
     param = resource.params[name]
     body, other = {name: example(param, 0)}, {name: example(param, 1)}

@@ -10,7 +10,7 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
         "test_a_credit_grant_can_be_voided_once": ("metering._void_grant",),
         "test_a_credit_note_reduces_what_an_open_invoice_asks": ("credit_notes._build",),
         "test_a_declined_card_can_be_an_error": ("cycles.collect_first",),
-        "test_a_feature_is_attached_to_a_product_once": ("catalogue._attach_feature",),
+        "test_a_feature_is_attached_to_a_product_once": ("catalog._attach_feature",),
         "test_a_quote_is_drafted_opened_and_accepted_into_a_subscription": ("quotes._check",),
         "test_a_resource_without_rules_of_its_own_can_be_created_changed_and_listed": ("work.get",),
         "test_a_schedule_starts_its_subscription_and_moves_it_through_its_phases": ("schedules._check_live",),
@@ -39,7 +39,7 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
             "prices._product_of",
             "strictness.enforce_rules",
         ),
-        "test_a_product_with_prices_is_archived_not_deleted": ("catalogue._delete_product",),
+        "test_a_product_with_prices_is_archived_not_deleted": ("catalog._delete_product",),
         "test_only_one_active_promotion_code_has_a_code": (
             "coupons._create_promotion_code",
             "coupons._update_promotion_code",
@@ -48,7 +48,7 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
     "test_sandbox_every_resource.py": {
         "test_no_operation_fails_inside": (
             "account._retrieve",
-            "catalogue._create_feature",
+            "catalog._create_feature",
             "invoice_items._create",
             "metering._adjust",
             "offers._build",

@@ -15,7 +15,7 @@ from refused_by import REFUSED_BY
 from dbt_stripe_sync.sandbox.grounds import GROUNDS, foreseen
 from dbt_stripe_sync.sandbox.guesses import GUESSES
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
-from dbt_stripe_sync.stripe_api.rules.catalogue import rules_of
+from dbt_stripe_sync.stripe_api.rules.catalog import rules_of
 from dbt_stripe_sync.stripe_api.rules.lengths import DEFAULT
 from dbt_stripe_sync.stripe_api.rules.rule import LIST, WRITES
 from dbt_stripe_sync.stripe_api.rules.shapes import Metadata

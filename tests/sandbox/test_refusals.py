@@ -30,7 +30,7 @@ REFUSALS = {
         {"customer": "{fresh}", "pricing": {"price": "{once}"}, "currency": "eur"},
         "only supports `usd`",
     ),
-    "catalogue._update_product": ("products/{other_product}", {"default_price": "{price}"}, "does not belong"),
+    "catalog._update_product": ("products/{other_product}", {"default_price": "{price}"}, "does not belong"),
     "clocks._create": ("test_helpers/test_clocks", {}, "frozen_time"),
     "clocks._advance": ("test_helpers/test_clocks/{clock}/advance", {"frozen_time": 1}, "must be after"),
     "credit_notes._lines": (
@@ -135,10 +135,10 @@ def shop():
     """A sandbox, and the ids of what stands in it."""
     with Sandbox() as sandbox:
         api = stripe.StripeClient(sandbox.api_key, base_addresses={"api": sandbox.url}).v1
-        yield sandbox, {**_catalogue(api), **_customers(api), **_billing(api), **_usage(api)}
+        yield sandbox, {**_catalog(api), **_customers(api), **_billing(api), **_usage(api)}
 
 
-def _catalogue(api):
+def _catalog(api):
     api.products.create({"id": "product", "name": "Desk"})
     api.products.create({"id": "other_product", "name": "Chair"})
     given = {"product": "product", "unit_amount": 1000}

@@ -13,7 +13,7 @@ from rule_examples import NOW, check_rules, example_request, form
 from dbt_stripe_sync.sandbox import Sandbox
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.stripe_api.rules.billing import OptionAmounts
-from dbt_stripe_sync.stripe_api.rules.catalogue import rules_of
+from dbt_stripe_sync.stripe_api.rules.catalog import rules_of
 from dbt_stripe_sync.stripe_api.rules.rule import LIST, UPDATE, WRITES
 from dbt_stripe_sync.stripe_api.rules.shapes import WithoutOwnCurrency
 from dbt_stripe_sync.stripe_api.rules.tax_ids import GUESSED_FORMS, VAT_FORMS

@@ -190,7 +190,7 @@ def test_a_wrong_name_suggests_the_one_that_was_meant(wrong, meant):
 
 
 @given(st.text(max_size=30))
-def test_no_name_at_all_breaks_the_catalogue(name):
+def test_no_name_at_all_breaks_the_catalog(name):
     found = CATALOG.resource(name)
 
     assert found is None or found.name in CATALOG.names()

@@ -13,7 +13,7 @@ def words(param: Param, path: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def test_the_catalogue_knows_what_only_an_update_takes():
+def test_the_catalog_knows_what_only_an_update_takes():
     found: dict[str, tuple[str, ...]] = {}
     for resource in read_catalog().resources.values():
         for param in resource.params.values():

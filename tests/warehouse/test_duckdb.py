@@ -379,7 +379,7 @@ def test_secrets_are_temporary_and_quoted(tmp_path):
         ("s3://bucket/a.duckdb", "s3://bucket/a.duckdb"),
     ],
 )
-def test_a_catalogue_on_this_machine_is_found_from_the_projects_root(tmp_path, path, attached):
+def test_a_catalog_on_this_machine_is_found_from_the_projects_root(tmp_path, path, attached):
     profile = parse_profile({"path": path}, tmp_path)
 
     assert profile.attachments[0].path == attached.format(root=tmp_path.resolve())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.sandbox.objects import (
     account,
-    catalogue,
+    catalog,
     clocks,
     coupons,
     credit_notes,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # In the order in which time passes for them: a schedule changes its subscription before that is billed.
 _MODULES = (
     account,
-    catalogue,
+    catalog,
     clocks,
     coupons,
     credit_notes,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from dbt_stripe_sync.model.violation import Violation
-from dbt_stripe_sync.stripe_api.rules.catalogue import rules_of
+from dbt_stripe_sync.stripe_api.rules.catalog import rules_of
 from dbt_stripe_sync.stripe_api.rules.rule import CREATE, Rule, Spot, steps_of
 from dbt_stripe_sync.stripe_api.rules.shapes import Metadata
 from dbt_stripe_sync.stripe_api.rules.texts import MaxCharacters

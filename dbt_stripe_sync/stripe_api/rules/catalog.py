@@ -1,4 +1,4 @@
-"""All rules of one operation: those in the table, and those that follow from the catalogue's parameters."""
+"""All rules of one operation: those in the table, and those that follow from the catalog's parameters."""
 
 from __future__ import annotations
 
