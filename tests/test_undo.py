@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import duckdb
@@ -35,6 +36,16 @@ def customers(business, *rows, **meta):
 def prices(business, *rows, **meta):
     business.rows("prices", *rows, columns="code text, product text, amount int, nickname text")
     business.sync("prices", **{**PRICES, **meta})
+
+
+def usage(metered):
+    metered.rows("usage", ("u1", "c1", 5), columns="id text, customer text, quantity int")
+    fields = {
+        "event_name": {"value": "api"},
+        "payload.stripe_customer_id": {"sync": "customers", "key": "customer"},
+        "payload.value": "quantity",
+    }
+    metered.sync("usage", resource="billing.meter_event", key="id", fields=fields)
 
 
 def run(business) -> str:
@@ -92,6 +103,21 @@ def test_what_was_created_is_deleted_and_created_again_by_the_next_run(business)
     assert plan_again(business) == [("create", "1")]
     run(business)
     assert business.stripe.count("customer") == 1
+
+
+@pytest.mark.telling
+def test_each_object_that_an_undo_removes_counts_once_in_its_totals(metered):
+    usage(metered)
+    created = run(metered)
+
+    planned = metered.cli("undo", created).out
+    ran = undo(metered, created, exit_code=1)
+
+    assert "0 rows" not in planned
+    assert re.search(r"! usage -> billing.meter_event +1 row +1 rejected", ran.out)
+    assert "1 row and 2 removals: 2 written, 1 rejected, 0 unchanged" in ran.out
+    (last,) = [json.loads(line) for line in metered.cli("runs", "--output", "json", "--limit", "1").out.splitlines()]
+    assert (last["rows"], last["removals"], last["written"], last["rejected"]) == (1, 2, 2, 1)
 
 
 def test_what_was_created_and_can_be_archived_is_archived_and_comes_back(business):
@@ -320,13 +346,7 @@ def test_a_run_whose_changes_are_gone_says_so(business):
 
 
 def test_objects_that_stripe_never_removes_are_listed_and_what_they_belong_to_goes(metered):
-    metered.rows("usage", ("u1", "c1", 5), columns="id text, customer text, quantity int")
-    fields = {
-        "event_name": {"value": "api"},
-        "payload.stripe_customer_id": {"sync": "customers", "key": "customer"},
-        "payload.value": "quantity",
-    }
-    metered.sync("usage", resource="billing.meter_event", key="id", fields=fields)
+    usage(metered)
     sent = run(metered)
 
     ran = undo(metered, sent, exit_code=1)

@@ -6,12 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Self
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.change import REMOVALS
 from dbt_stripe_sync.model.run import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from dbt_stripe_sync.model.plan import SyncCounts
 
@@ -96,6 +97,34 @@ def figures_of(counts: SyncCounts) -> Figures:
     return figures
 
 
-def add_up(counts: Iterable[SyncCounts]) -> Figures:
+def of_syncs(counts: Sequence[SyncCounts]) -> Iterator[SyncCounts]:
+    """The counts of each sync and of its further steps.
+
+    An undo removes what the run had created in a lane of its own, but records the results with the sync: here the
+    rows of both are together.
+    """
+    created = {one.part_of: one for one in counts if is_undone_creation(one)}
+    for one in counts:
+        lane = created.get(one.sync)
+        if lane is not None:
+            removals = sum(lane.by_action.get(action.value, 0) for action in REMOVALS)
+            yield replace(
+                one,
+                rows=one.rows + lane.rows - removals,
+                same=one.same + lane.same,
+                rejected=one.rejected + lane.rejected,
+                by_action=Counter(one.by_action) + Counter(lane.by_action),
+                notes=(*one.notes, *lane.notes),
+            )
+        elif not is_undone_creation(one):
+            yield one
+
+
+def is_undone_creation(counts: SyncCounts) -> bool:
+    """Whether these are the counts of the objects that an undo removes, because the run had created them."""
+    return counts.part_of is not None and counts.sync == f"{counts.part_of}: created"
+
+
+def add_up(counts: Sequence[SyncCounts]) -> Figures:
     """The figures of a whole run. The further steps of a sync are counted with it."""
-    return sum((figures_of(one) for one in counts if one.part_of is None), Figures())
+    return sum((figures_of(one) for one in of_syncs(counts) if one.part_of is None), Figures())

@@ -11,7 +11,7 @@ from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.model.run import RunStatus, Status
-from dbt_stripe_sync.report.figures import ALWAYS, figures_of
+from dbt_stripe_sync.report.figures import ALWAYS, figures_of, of_syncs
 from dbt_stripe_sync.report.lines import took
 from dbt_stripe_sync.report.owed_text import MOST_SHOWN, describe_owed, explain_owed
 from dbt_stripe_sync.report.plan_words import BY_RISK, PARTICIPLES, field_of
@@ -212,7 +212,7 @@ def build_syncs(report: RunReport, summary: Summary) -> list[dict[str, Any]]:
             "compared": took(counts.diff_seconds),
             "notes": [str(note) for note in counts.notes],
         }
-        for counts in report.counts
+        for counts in of_syncs(report.counts)
         for figures in [figures_of(counts)]
         if counts.part_of is None or counts.notes
     ]

@@ -12,6 +12,7 @@ from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.report.alike import Alike, mask_ids, pick_alike
 from dbt_stripe_sync.report.call_text import render_calls
+from dbt_stripe_sync.report.figures import is_undone_creation
 from dbt_stripe_sync.report.lines import Paint, cut, pad, plain, wrap, wrap_marked
 from dbt_stripe_sync.report.owed_text import render_owed
 from dbt_stripe_sync.report.plan_words import (
@@ -74,7 +75,11 @@ def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
     if plan.owed:
         yield from render_owed(plan.owed, width=width, paint=paint, with_values=style.show_values)
         yield ""
+    undone = {counts.part_of for counts in plan.counts if is_undone_creation(counts)}
     for counts in plan.counts:
+        # Of a sync whose rows were all created, an undo has only the lane that removes them.
+        if counts.sync in undone and not (counts.rows or counts.notes):
+            continue
         yield from _sync(plan, counts, found, style, width, drifted.get(counts.sync, ()))
     yield from _moves(plan, style, width)
     yield ""

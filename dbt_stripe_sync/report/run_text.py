@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.run import RunStatus, Status
-from dbt_stripe_sync.report.figures import ALWAYS, Figures, add_up, figures_of
+from dbt_stripe_sync.report.figures import ALWAYS, Figures, add_up, figures_of, of_syncs
 from dbt_stripe_sync.report.lines import Paint, cut, plain, took, wrap, wrap_marked
 from dbt_stripe_sync.report.owed_text import render_owed
 from dbt_stripe_sync.report.plan_words import BY_RISK, PARTICIPLES
@@ -61,7 +61,7 @@ def render_run(
     paint = Paint(on=color)
     if summary is None or show_values:
         summary = summarize(report, with_values=show_values)
-    for counts in report.counts:
+    for counts in of_syncs(report.counts):
         if counts.part_of is None or counts.notes:
             yield from _sync(counts, summary, width, paint)
     yield from _earlier(report, summary, width, paint)
