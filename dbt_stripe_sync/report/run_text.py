@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 NARROWEST = 40
 NARROWEST_CELL = 20
+# The columns of a sync's line: how far its name may reach, and how wide `12,401 rows` may be.
+FIGURES_FROM = 36
+FIGURES_WIDTH = 16
 MOST_SHOWN_CAUSES = 10
 INDENT = "  "
 MARKS = {Status.SUCCEEDED: "✓", Status.REJECTED: "!", Status.UNKNOWN: "?", Status.SKIPPED: "/"}
@@ -116,13 +119,13 @@ def _sync(counts: SyncCounts, summary: Summary, width: int, paint: Paint) -> Ite
     found = figures_of(counts)
     is_well = not (found.not_done or found.drifted or counts.held)
     mark = paint(MARKS[Status.SUCCEEDED], "green") if is_well else paint("!", "red")
-    figures = f"{counts.rows:>11,} {'row' if counts.rows == 1 else 'rows':<4}"
-    name = f"{plain(counts.sync)} -> {counts.resource}"
+    figures = f"{counts.rows:,} {'row' if counts.rows == 1 else 'rows':<4}"
     room = max(12, width // 2 - 6)
-    room = min(room, max(36, cell_len(name)))
-    name = cut(name, room)
-    start = f"{mark} {paint(name, 'bold')}{' ' * (room - cell_len(name))}{figures}   "
-    used = 2 + room + len(figures) + 3
+    name = cut(f"{plain(counts.sync)} -> {counts.resource}", room)
+    # A long name takes the space before the figures, but their columns stay the same.
+    room = max(min(room, FIGURES_FROM) + FIGURES_WIDTH, cell_len(name) + 2 + len(figures))
+    start = f"{mark} {paint(name, 'bold')}{' ' * (room - cell_len(name) - len(figures))}{figures}   "
+    used = 2 + room + 3
     text = ", ".join(parts) or "unchanged"
     if width - used < NARROWEST_CELL:
         yield start.rstrip()

@@ -40,6 +40,14 @@ def test_a_run_in_which_everything_succeeded_is_three_facts():
     )
 
 
+def test_figures_are_in_the_same_columns_after_a_long_name():
+    counts = [make_counts(rows=12, same=12), make_counts("usage_events_of_last_year", rows=6, resource="meter_event")]
+
+    lines = render(make_report([], counts), width=200).splitlines()[:2]
+
+    assert [line.index("rows") for line in lines] == [50, 50]
+
+
 def test_failures_are_reported_by_cause_with_what_stripe_said_and_what_to_do():
     rejected = [
         make_outcome(
