@@ -60,6 +60,8 @@ def build_headline(report: RunReport) -> str:
         return "Some syncs were held back"
     if report.status is not RunStatus.SUCCEEDED:
         return "The run needs your attention"
+    if figures.left_out:
+        return f"{counted(done, 'change')} written, {counted(figures.left_out, 'row')} left out"
     return f"{counted(done, 'change')} written, everything is in sync" if done else "Everything was in sync"
 
 

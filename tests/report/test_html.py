@@ -40,6 +40,10 @@ def failed_report(**given):
     [
         (make_report([], [make_counts(rows=3, same=3)]), "Everything was in sync"),
         (make_report([make_outcome(make_change("1"))]), "1 change written, everything is in sync"),
+        (
+            make_report([make_outcome(make_change("1"))], [make_counts(rows=6, by_action={"update": 1})]),
+            "1 change written, 5 rows left out",
+        ),
         (failed_report(), "1 row is not in sync"),
         (make_report([], [make_counts(rejected=1200)], status=RunStatus.PARTIAL), "1,200 rows are not in sync"),
         (make_report([], [make_counts(held="x")], status=RunStatus.PARTIAL), "Some syncs were held back"),
