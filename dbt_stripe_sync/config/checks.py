@@ -143,8 +143,14 @@ def _check_one_of(sync: Sync, resource: Resource, problems: Problems) -> None:
                 "missing-one-of",
                 sync.where.at_field("fields"),
                 f"Stripe requires {names} to create {with_article(resource.name)}, and the sync {lacking}",
-                f"add `{known[0]}: <column>`",
+                _how_to_map(resource.params[known[0]]),
             )
+
+
+def _how_to_map(param: Param) -> str:
+    if param.kind is ParamKind.LIST and param.item is not None and param.item.kind is ParamKind.HASH:
+        return f"add `{param.name}:` with child rows (`model`, `on` and `fields`), or with a list of hashes"
+    return f"add `{param.name}: <column>`"
 
 
 def _is_wrong(place: str | None, sync: Sync, problems: Problems) -> bool:
@@ -245,9 +251,10 @@ def check_together(
     """
     by_name: dict[str, Sync] = {}
     syncs = (*well_formed, *broken)
+    unnamed = {(problem.where.model, problem.where.field) for problem in problems.found if problem.code == "no-name"}
     for sync in syncs:
         other = by_name.setdefault(sync.name, sync)
-        if other is not sync:
+        if other is not sync and unnamed.isdisjoint((one.where.model, one.where.field) for one in (sync, other)):
             problems.add(
                 "duplicate-sync",
                 sync.where,

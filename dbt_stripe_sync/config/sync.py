@@ -273,11 +273,8 @@ class _Parser(Struct):
         lifecycle = resource.lifecycle
         raw = self.block.raw.get("match") or []
         by_path = {".".join(field.path): field.value for field in fields}
-        possible = [
-            path
-            for path in (*by_path, *(f"metadata.{column}" for column in key))
-            if path.split(".")[0] in lifecycle.found_by
-        ]
+        paths = dict.fromkeys([*by_path, *(f"metadata.{column}" for column in key)])
+        possible = [path for path in paths if path.split(".")[0] in lifecycle.found_by]
         for entry in raw if isinstance(raw, list) else [raw]:
             by = str(entry)
             value: Value | None = by_path.get(by)

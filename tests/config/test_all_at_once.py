@@ -133,3 +133,10 @@ def test_an_unknown_parameter_with_nothing_wrong_below_is_one_problem():
     project.add("people", "resource: customer\nkey: id\nfields: {emial: email, adress.city: city, tags: [a, {b: c}]}\n")
 
     assert codes(project) == {"unknown-parameter": 3}
+
+
+def test_syncs_without_a_name_are_not_called_duplicates_as_well(project):
+    sync = "{resource: customer, key: id, fields: {email: email}}"
+    project.add("people", f"- {sync}\n- {sync}\n")
+
+    assert codes(project) == {"no-name": 2}

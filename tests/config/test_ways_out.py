@@ -26,7 +26,10 @@ EDITS: dict[str, list[tuple[str, str]]] = {
     "metadata-name-too-long": [("a_name_that_is_much_longer_than_forty_characters", "a_shorter_name")],
     "metadata-too-many-keys": [(", metadata.k49: c", "")],
     "misspelled-block": [("null", VALID)],
-    "missing-one-of": [("{name: title}", "{name: title, percent_off: percent}")],
+    "missing-one-of": [
+        ("{name: title}", "{name: title, percent_off: percent}"),
+        ("{customer: customer}", "{customer: customer, items: [{price: price}]}"),
+    ],
     "missing-parameter": [
         (r"\{unit_amount", "{currency: currency, unit_amount"),
         ("recurring.interval_count", "recurring.interval: every, recurring.interval_count"),
@@ -97,7 +100,7 @@ EDITS: dict[str, list[tuple[str, str]]] = {
     "unknown-sync": [("custmers", "customers"), ('"customer": "phone"', '"customers": "phone"')],
     "unknown-when-ended": [("restarted", "restart")],
     "unknown-when-replaced": [("kept", "keep")],
-    "unmatched-field": [(r"match: \[phone\]", "match: [email]")],
+    "unmatched-field": [(r"match: \[phone\]", "match: [email]"), ("match: email", "match: metadata.id")],
 }
 
 
