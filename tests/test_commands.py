@@ -24,6 +24,17 @@ def records_of(business, sync="customers"):
     return {record["key"]: record["stripe_id"] for record in map(json.loads, listed)}
 
 
+def test_the_state_is_listed_with_numbers_and_says_how_much_it_leaves_out(customers):
+    customers.cli()
+
+    short = customers.cli("state", "list", "customers", "--limit", "2")
+
+    assert json.loads(customers.cli("state", "list", "--output", "json").out)["records"] == 3
+    assert len(short.out.splitlines()) == 3
+    assert short.err == "… and 1 more; `--limit` shows more of them.\n"
+    assert customers.cli("state", "list", "customers").err == ""
+
+
 @pytest.mark.telling
 def test_each_run_leaves_its_results_and_its_report_next_to_dbts_own(customers):
     customers.cli()

@@ -15,7 +15,7 @@ from dbt_stripe_sync.report import tables
 from dbt_stripe_sync.report.owed_text import describe_owed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from dbt_stripe_sync.api import Project
@@ -34,22 +34,19 @@ def state() -> None:
 @OUTPUT
 def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, output: str | None) -> int:
     """List the syncs in the state, or the records of SYNC."""
-    rows: list[Mapping[str, object]]
     project.look_back()
     with project.state.look() as store:
-        if sync is None:
-            rows = [{"sync": name, "resource": resource, "records": f"{n:,}"} for name, resource, n in store.summary()]
-            columns: tuple[str, ...] = ("sync", "resource", "records")
-        else:
-            rows = [
-                {"key": r.key, "stripe_id": r.stripe_id, "status": "removed" if r.removed else "live"}
-                for r in store.list_records(sync, limit=limit)
-            ]
-            columns = ("key", "stripe_id", "status")
-    if screen.as_json(output):
-        screen.lines(orjson.dumps(row).decode() for row in rows)
-    else:
-        screen.lines(tables.render_table(columns, rows, width=screen.width))
+        summary = store.summary()
+        records = [] if sync is None else list(store.list_records(sync, limit=limit))
+    if sync is None:
+        rows = [{"sync": name, "resource": resource, "records": count} for name, resource, count in summary]
+        _table(screen, rows, ("sync", "resource", "records"), output)
+        return 0
+    shown = [{"key": r.key, "stripe_id": r.stripe_id, "status": "removed" if r.removed else "live"} for r in records]
+    _table(screen, shown, ("key", "stripe_id", "status"), output)
+    more = sum(count for name, _, count in summary if name == sync) - len(shown)
+    if more > 0 and not screen.as_json(output) and not screen.is_quiet:
+        screen.notes([f"… and {more:,} more; `--limit` shows more of them."])
     return 0
 
 
@@ -170,6 +167,15 @@ def rebuild(project: Project, screen: Screen, *, output: str | None) -> int:
     ]
     screen.lines(tables.render_table(("sync", "records", "note"), rows, width=screen.width))
     return status
+
+
+def _table(screen: Screen, rows: Sequence[Mapping[str, object]], columns: tuple[str, ...], output: str | None) -> None:
+    """Rows as a table, or as JSON lines with their numbers as numbers."""
+    if screen.as_json(output):
+        screen.lines(orjson.dumps(row).decode() for row in rows)
+        return
+    texts = [{name: f"{cell:,}" if isinstance(cell, int) else cell for name, cell in row.items()} for row in rows]
+    screen.lines(tables.render_table(columns, texts, width=screen.width))
 
 
 def _records(count: int) -> str:
