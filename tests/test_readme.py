@@ -127,6 +127,21 @@ def test_a_mistyped_command_is_reported_in_a_line():
     assert "Traceback" not in ran.text
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["--no-color", "plan"], "plan --no-color"),
+        (["--project-dir", "a b", "state", "list"], "state list --project-dir 'a b'"),
+        (["--select", "orders", "plan"], "plan --select orders"),
+    ],
+)
+def test_an_option_before_the_command_is_told_its_place(given, meant):
+    ran = run_cli(*given)
+
+    assert ran.exit_code == 2
+    assert f"Options come after the command: dbt-stripe-sync {meant}\n" in ran.err
+
+
 def every_help():
     """The arguments that print each help there is, those of groups too."""
     for _, context in walk(commands, click.Context(commands, info_name="dbt-stripe-sync")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -166,6 +167,23 @@ class Commands(click.Group):
             ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {close[0]!r}?" if close else ""))
         return super().resolve_command(ctx, args)
 
+    def _with_command_first(self, ctx: click.Context, given: Sequence[str]) -> list[str]:
+        """The words of `--no-color plan` as they were meant, or nothing if they are only options of `run`.
+
+        `--select orders plan` is refused as well: it must not run what was meant as a plan.
+        """
+        run = self.get_command(ctx, "run")
+        try:
+            _, words, _ = run.make_parser(ctx).parse_args([*given]) if run is not None else ({}, [], [])
+        except click.UsageError:
+            return []
+        if not words or words[0] not in MODULES:
+            return []
+        options = [*given]
+        for word in words:
+            options.remove(word)
+        return [*words, *options]
+
     def parse_args(self, ctx: click.Context, args: Sequence[str]) -> list[str]:
         """Insert `run` at the start if no command is named."""
         given = list(args)
@@ -173,6 +191,8 @@ class Commands(click.Group):
         is_completing = ctx.resilient_parsing and not given
         is_bare = not given or (given[0].startswith("-") and given[0] not in {"--help", "-h", "--version"})
         if is_bare and not is_completing:
+            if not ctx.resilient_parsing and (meant := self._with_command_first(ctx, given)):
+                ctx.fail(f"Options come after the command: dbt-stripe-sync {shlex.join(meant)}")
             given.insert(0, "run")
             ctx.meta[BARE] = True
         repeats = bool(given) and given[0] in WITHOUT_ARGUMENTS
