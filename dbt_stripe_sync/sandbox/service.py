@@ -33,7 +33,7 @@ API_KEY = "sk_test_sandbox000000000000"
 
 # `sk_test_acct_other_…` belongs to the account `acct_other`, which has its own data.
 _KEY = re.compile(
-    r"(?P<kind>sk|rk)_(?:org_)?(?P<mode>test|live)_(?:acct_(?P<account>[a-z0-9]+)_)?(?P<rest>[A-Za-z0-9_]+)\Z"
+    r"(?P<kind>sk|rk)_(?:org_)?(?P<mode>test|live)_(?:acct_(?P<account>[A-Za-z0-9]+)_)?(?P<rest>[A-Za-z0-9_]+)\Z"
 )
 
 

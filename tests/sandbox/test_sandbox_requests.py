@@ -84,6 +84,12 @@ def test_live_and_test_mode_and_accounts_do_not_share_objects(connect, sandbox):
     assert other.accounts.retrieve_current().id == "acct_other"
 
 
+def test_an_account_may_have_a_name_such_as_stripes_own(connect):
+    client = connect("sk_test_acct_1AbCdEfGhIjKlMnO_1")
+
+    assert client.v1.accounts.retrieve_current().id == "acct_1AbCdEfGhIjKlMnO"
+
+
 def test_the_same_key_and_parameters_give_the_same_answer(api, sandbox):
     first = api.customers.create({"email": "a@example.com"}, {"idempotency_key": "k"})
     again = api.customers.create({"email": "a@example.com"}, {"idempotency_key": "k"})
