@@ -24,6 +24,24 @@ def records_of(business, sync="customers"):
     return {record["key"]: record["stripe_id"] for record in map(json.loads, listed)}
 
 
+@pytest.mark.parametrize(
+    ("command", "sender"),
+    [
+        (["plan"], "`dbt-stripe-sync run` sends"),
+        (["plan", "--select", "customers"], "`dbt-stripe-sync run` with the same options sends"),
+        (["plan", "--limit", "1"], "`dbt-stripe-sync run` with the same options sends"),
+        (["plan", "--out", "{plan}"], "`dbt-stripe-sync apply {plan}` sends"),
+        (["run", "--dry-run"], "the same command without `--dry-run` sends"),
+    ],
+)
+def test_a_plan_ends_with_the_command_that_sends_exactly_this_plan(customers, tmp_path, command, sender):
+    plan = tmp_path / "customers.plan"
+
+    shown = customers.cli(*(word.format(plan=plan) for word in command)).out
+
+    assert f"hint: {sender.format(plan=plan)} this plan" in shown
+
+
 def test_the_state_is_listed_with_numbers_and_says_how_much_it_leaves_out(customers):
     customers.cli()
 

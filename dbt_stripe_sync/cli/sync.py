@@ -86,7 +86,9 @@ def run(
         with screen.progress() as progress, project.plan(options, progress=progress) as plan:
             progress.end()
             form = "json" if screen.as_json(output) else "text"
-            screen.lines(rendered(plan, project, screen, form, show_values=show_values, all_rows=all_rows))
+            sent_by = "the same command without `--dry-run`"
+            lines = rendered(plan, project, screen, form, show_values=show_values, sent_by=sent_by, all_rows=all_rows)
+            screen.lines(lines)
             return plan_status(plan)
     with screen.progress() as progress:
         agreed = _agreement(project, screen, progress, yes=yes)
@@ -124,7 +126,9 @@ def plan(
         progress.end()
         form = form or ("json" if screen.log_format == "json" else "text")
         show_values = show_values or screen.is_interactive
-        screen.lines(rendered(made, project, screen, form, show_values=show_values, all_rows=all_rows))
+        sent_by = f"`dbt-stripe-sync apply {out}`" if out is not None else _run_again()
+        lines = rendered(made, project, screen, form, show_values=show_values, sent_by=sent_by, all_rows=all_rows)
+        screen.lines(lines)
         return plan_status(made)
 
 
@@ -167,6 +171,13 @@ def retry(
         screen.say(["Nothing to retry: that run left no row rejected, skipped or unresolved."])
         return 0
     return finish(report, project, screen, output)
+
+
+def _run_again() -> str:
+    """The command that sends what was planned. Without the options that chose it, `run` would send something else."""
+    given = click.get_current_context().params
+    chosen = ("select", "exclude", "selector", "limit", "full_refresh", "refresh")
+    return "`dbt-stripe-sync run`" + " with the same options" * any(given.get(name) for name in chosen)
 
 
 def _nothing_to_defer() -> Problem:
@@ -217,7 +228,7 @@ def _confirm(plan: Plan, removals: Sequence[PermanentRemovals], project: Project
     """Show a plan and ask whether to send it. Raises `PlanError` if the answer is no."""
     from dbt_stripe_sync.report import plan_words
 
-    screen.notes(rendered(plan, project, screen, "text", show_values=True, with_hint=False))
+    screen.notes(rendered(plan, project, screen, "text", show_values=True))
     if not screen.confirm(plan_words.question_of(plan, removals)):
         raise PlanError(Problem(code="not-confirmed", summary="nothing was sent, because the answer was no"))
 
@@ -229,10 +240,10 @@ def rendered(
     form: str,
     *,
     show_values: bool,
-    with_hint: bool = True,
+    sent_by: str | None = None,
     all_rows: bool = False,
 ) -> Iterator[str]:
-    """A plan in one of its output formats."""
+    """A plan in one of its output formats. `sent_by` is the command that sends it, if there is one to hint at."""
     if form == "json":
         from dbt_stripe_sync.report import plan_json
 
@@ -245,7 +256,7 @@ def rendered(
         width=screen.width,
         color=screen.has_color,
         calls_per_second=project.calls_per_second(plan.header),
-        with_hint=with_hint,
+        sent_by=sent_by,
         all_rows=all_rows,
     )
     if form == "markdown":

@@ -60,7 +60,7 @@ def undo(
         if form_ == "text":
             yield from _cannot(plan, screen)
             plan = replace(plan, problems=())
-        yield from rendered(plan, project, screen, form_, show_values=show_values, with_hint=False, all_rows=all_rows)
+        yield from rendered(plan, project, screen, form_, show_values=show_values, all_rows=all_rows)
 
     if only_shows:
         with project.undo_plan(run_id, out=out) as plan:

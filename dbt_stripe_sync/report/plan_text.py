@@ -52,8 +52,8 @@ class PlanStyle(Struct, frozen=True, kw_only=True):
     """How to show a plan: with row values or not, in how many columns, and at most how many changes of each sync.
 
     `show_amounts` shows amounts of prices even without `show_values`. `calls_per_second` is the pace at which the
-    plan's calls would leave. `with_hint` says how to send the plan. `all_rows` shows every change and every rejected
-    row, one by one.
+    plan's calls would leave. `sent_by` is the command that sends the plan, for the hint. `all_rows` shows every change
+    and every rejected row, one by one.
     """
 
     show_values: bool = False
@@ -62,7 +62,7 @@ class PlanStyle(Struct, frozen=True, kw_only=True):
     color: bool = False
     most_rows: int = 50
     calls_per_second: float = CALLS_PER_SECOND
-    with_hint: bool = True
+    sent_by: str | None = "`dbt-stripe-sync run`"
     all_rows: bool = False
 
 
@@ -250,9 +250,9 @@ def _advice(hint: str, width: int, paint: Paint) -> Iterator[str]:
 
 
 def _hint(plan: Plan, style: PlanStyle, width: int, *, general: bool) -> Iterator[str]:
-    if not len(plan.changes) or not style.with_hint:
+    if not len(plan.changes) or style.sent_by is None:
         return
-    text = "`dbt-stripe-sync run` sends this plan"
+    text = f"{style.sent_by} sends this plan"
     if not style.show_values and _has_values(plan):
         text += "; `--show-values` prints old and new values"
     if general:
