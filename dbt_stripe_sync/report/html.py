@@ -36,7 +36,7 @@ from dbt_stripe_sync.report.html_words import (
 from dbt_stripe_sync.report.json_values import json_failure, json_params
 from dbt_stripe_sync.report.lines import escaped
 from dbt_stripe_sync.report.owed_text import HINT
-from dbt_stripe_sync.report.plan_words import field_of
+from dbt_stripe_sync.report.plan_words import field_of, verdict_of
 from dbt_stripe_sync.report.redact import describe_values, hide_keys
 from dbt_stripe_sync.report.run_json import write_whole
 from dbt_stripe_sync.report.run_text import WORDS
@@ -80,6 +80,8 @@ NOT_PLANNED = "none"
 # A row's own change, and what is counted separately from the rows.
 _BESIDE = ("", " (further step)", " (earlier run)")
 _STATUSES = list(Status)
+# The number of the rows that others have changed in Stripe, after those of all statuses.
+_DRIFTED = len(_BESIDE) * len(_STATUSES)
 # What needs attention comes first.
 _BY_URGENCY = (Status.UNKNOWN, Status.REJECTED, Status.SKIPPED, Status.SUCCEEDED)
 _ACTIONS = list(Action)
@@ -166,7 +168,8 @@ class Page:
         self._causes = array("L")
         for group, problem in self._rejected:
             self._syncs.setdefault(group, len(self._syncs))
-            self._fields.setdefault(field_of(problem), len(self._fields))
+            if field := field_of(problem):
+                self._fields.setdefault(field, len(self._fields))
 
     def add(self, outcome: Outcome) -> None:
         """Count one outcome. They must come in the order in which they are written afterwards."""
@@ -213,9 +216,9 @@ class Page:
         account = f"/{header.account}" if header.account.startswith("acct_") else ""
         facts = {
             "dashboard": f"{DASHBOARD}{account}{'' if header.livemode else '/test'}",
-            "statuses": [status.value for _ in _BESIDE for status in _STATUSES],
-            "words": [f"{WORDS[status]}{beside}" for beside in _BESIDE for status in _STATUSES],
-            "ranks": [_BY_URGENCY.index(status) for _ in _BESIDE for status in _STATUSES],
+            "statuses": [*(status.value for _ in _BESIDE for status in _STATUSES), Status.UNKNOWN.value],
+            "words": [*(f"{WORDS[status]}{beside}" for beside in _BESIDE for status in _STATUSES), "drifted"],
+            "ranks": [_BY_URGENCY.index(status) for status in (*_STATUSES * len(_BESIDE), Status.UNKNOWN)],
             "actions": [*(action.value for action in _ACTIONS), NOT_PLANNED],
             "syncs": list(self._syncs),
             "pages": [PAGES.get(self._resources.get(sync, "")) for sync in self._syncs],
@@ -268,7 +271,9 @@ class Page:
     def _rejected_row(self, sync: str, problem: Problem) -> list[Any]:
         """A row that was rejected before anything of it was sent."""
         detail = {"failure": {"message": problem.summary, "code": problem.code}, "reason": problem.hint}
-        status, field = _STATUSES.index(Status.REJECTED), self._fields[field_of(problem)]
+        is_drifted = verdict_of(problem) == "drifted"
+        status = _DRIFTED if is_drifted else _STATUSES.index(Status.REJECTED)
+        field = field_of(problem)
         return [
             self._syncs[sync],
             problem.where.key,
@@ -278,7 +283,7 @@ class Page:
             None,
             0,
             None,
-            [field],
+            [self._fields[field]] if field else [],
             -1,
             detail,
             None,

@@ -14,7 +14,7 @@ from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report.figures import ALWAYS, figures_of, of_syncs
 from dbt_stripe_sync.report.lines import took
 from dbt_stripe_sync.report.owed_text import MOST_SHOWN, describe_owed, explain_owed
-from dbt_stripe_sync.report.plan_words import BY_RISK, PARTICIPLES, field_of
+from dbt_stripe_sync.report.plan_words import BY_RISK, PARTICIPLES, field_of, verdict_of
 from dbt_stripe_sync.report.problems_text import group_problems, render_keys
 from dbt_stripe_sync.report.run_text import WORDS, requests_of, totals_of
 
@@ -181,7 +181,7 @@ def build_problems(report: RunReport) -> list[dict[str, Any]]:
         of = f" of {sync}" if sync else ""
         at = f", at {field}" if field and group.rows else ""
         word = "row" if group.rows == 1 else "rows"
-        title = f"{word}{of} rejected{at}" if group.rows else f"{problem.severity.value}{of}".capitalize()
+        title = f"{word}{of} {verdict_of(problem)}{at}" if group.rows else f"{problem.severity.value}{of}".capitalize()
         cards.append(
             {
                 "kind": "rejected" if problem.severity is Severity.ERROR else "warning",

@@ -87,7 +87,15 @@ def field_of(problem: Problem) -> str:
     """The Stripe parameter that a problem is about, without the path to it in the YAML; empty if there is none."""
     place = problem.where.field or ""
     _, found, parameter = f".{place}".partition(".fields.")
-    return parameter if found else place.rpartition(".")[2]
+    setting = place.rpartition(".")[2]
+    # A problem of the row as a whole is at the sync's block, which is no parameter.
+    is_whole = setting.partition("[")[0] == "stripe_sync"
+    return parameter if found else "" if is_whole else setting
+
+
+def verdict_of(problem: Problem) -> str:
+    """What became of the rows of a problem. Of a drifted row, only what others changed in Stripe is left alone."""
+    return "drifted" if problem.code == "drifted" else "rejected"
 
 
 def detail_of(change: Change) -> str:

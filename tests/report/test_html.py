@@ -9,6 +9,7 @@ from hashlib import sha256
 
 import pytest
 from made import email_failure, make_change, make_counts, make_outcome, make_report, row_problem
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.calls import StripeFailure
 from dbt_stripe_sync.model.change import Action, PlannedCall, Ref
@@ -166,3 +167,18 @@ def test_the_file_is_for_its_owner_and_whole(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.read_text().rstrip().endswith("</html>")
     assert [entry.name for entry in path.parent.iterdir()] == ["report.html"]
+
+
+def test_a_drifted_row_is_not_called_rejected_and_a_row_as_a_whole_has_no_field():
+    whole = row_problem("2", code="object-deleted", summary="cus_1 was deleted in Stripe")
+    whole = replace(whole, where=replace(whole.where, field="meta.stripe_sync[1]"))
+    drifted = row_problem("1", field="name", code="drifted", summary="`name` was changed in Stripe")
+    counts = make_counts(rows=2, rejected=1, drifted=1)
+    page = render(make_report([], [counts], [drifted, whole], status=RunStatus.PARTIAL))
+
+    rows, facts = island(page, "data"), island(page, "facts")
+
+    assert "row of customers drifted, at name<" in page
+    assert "row of customers rejected<" in page
+    shown = [(facts["words"][row[3]], row[1], [facts["fields"][field] for field in row[8]]) for row in rows]
+    assert shown == [("drifted", "1", ["name"]), ("rejected", "2", [])]
