@@ -158,7 +158,8 @@ def retry(
 ) -> int:
     """Retry only what a run didn't finish.
 
-    These are the rows that RUN (default: the last one) rejected, skipped or left unresolved.
+    These are the rows that RUN (default: the last one) rejected, skipped or left unresolved. What an interrupted run
+    didn't send is in the next plan: use `run`.
     """
     with screen.progress() as progress:
         agreed = _agreement(project, screen, progress, yes=yes)
