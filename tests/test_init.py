@@ -173,6 +173,18 @@ def test_money_goes_through_minor_units_and_references_through_their_sync(people
     assert [p["unit_amount"] for p in people.stripe.objects("price")] == [1900]
 
 
+@pytest.mark.parametrize(("column", "is_sure"), [("price", False), ("unit_amount", True)])
+def test_whole_numbers_are_cents_only_where_the_column_has_stripes_name(people, column, is_sure):
+    people.rows("prices", ("p1", "solo", "usd", 19), columns=f"code text, product text, currency text, {column} int")
+    (people.root / "models" / "schema.yml").write_text("models:\n  - name: prices\n")
+
+    ran = people.cli("init", "prices", "--resource", "price", "--key", "code")
+
+    (line,) = [line for line in ran.out.splitlines() if "unit_amount:" in line]
+    guess = f"# unit_amount: {column}  # is it in cents? Otherwise, convert it with `as: minor_units`"
+    assert line.strip() == (f"unit_amount: {column}" if is_sure else guess)
+
+
 def describe(business, model, *tests, constraints=()):
     """Data tests and constraints of a model in the manifest, as dbt 1.x writes them."""
     file = business.root / "target" / "manifest.json"

@@ -198,6 +198,10 @@ def _value(path: str, param: Param, column: str, known: KnownModel) -> str | Map
             return {"column": column, "as": "minor_units", "currency_column": currency}
         value = {"column": column, "as": "minor_units", "currency": "usd"}
         return Unsure(value=value, reason="no column has the currency: is it `usd`?")
+    is_money = param.kind is ParamKind.INTEGER and _MONEY.search(param.name)
+    if is_money and column.lower() in ALIASES.get(param.name, ()):
+        # Only Stripe's own name says that whole numbers are cents.
+        return Unsure(value=column, reason="is it in cents? Otherwise, convert it with `as: minor_units`")
     if is_country_name(path, column, column_type):
         return Unsure(value=column, reason="may hold names; Stripe expects two-letter codes, such as `DE`")
     if others := known.syncs.get(param.name, ()):
