@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 COLUMNS = ("run", "command", "status", "started", "rows", *WORDS.values(), "owed")
 ALWAYS = frozenset({"run", "command", "status", "started", "rows", "written", "rejected", "unchanged"})
-# Columns that a narrow terminal omits: the id of a run begins with its start time.
-LEAST = ("started", "command")
+# Columns that a narrow terminal omits, in this order. The id of a run begins with its start time, and what needs no
+# attention goes before what does.
+LEAST = ("started", "command", "unchanged", "rows", "written before", "left out", "held back", "drifted")
 
 
 def render_runs(runs: Iterable[RunEntry], *, width: int) -> Iterator[str]:
@@ -26,7 +27,7 @@ def render_runs(runs: Iterable[RunEntry], *, width: int) -> Iterator[str]:
     cells = [_cells(run) for run in runs]
     shown = [name for name in COLUMNS if name in ALWAYS or any(line[name] != "0" for line in cells)]
     for name in LEAST:
-        if _width(shown, cells) > width:
+        if name in shown and _width(shown, cells) > width:
             shown.remove(name)
     return render_table(shown, cells, width=width)
 
