@@ -1,7 +1,7 @@
 """Updates the warehouse's copy of the state's hashes after a run, for `diff: warehouse`.
 
 The state is authoritative (`state/accepted.py`); the copy is read to plan (`warehouse/row_diffs.py`) and only written
-here (`warehouse/hash_table.py`). The copy has a mark. If it isn't the state's, the copy isn't trusted, and the run
+here (`warehouse/hash_copy.py`). The copy has a mark. If it isn't the state's, the copy isn't trusted, and the run
 rewrites it.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.hashes import HashMark
     from dbt_stripe_sync.model.sync import Sync
     from dbt_stripe_sync.state.store import StateStore
-    from dbt_stripe_sync.warehouse.hash_table import HashCopy
+    from dbt_stripe_sync.warehouse.hash_copy import HashCopy
     from dbt_stripe_sync.workload import Workload
 
 HASHES = Writing(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dbt_stripe_sync.engine.ports import RowDiffs, Warehouse
-    from dbt_stripe_sync.warehouse.hash_table import HashCopy
+    from dbt_stripe_sync.warehouse.hash_copy import HashCopy
     from dbt_stripe_sync.warehouse.log import WarehouseLog
     from dbt_stripe_sync.warehouse.plain_writer import WritableWarehouse
 
@@ -171,7 +171,8 @@ def open_hash_copy(
 ) -> HashCopy:
     """Connect to a warehouse to write its copy of the state's hashes. Raises `WarehouseError`."""
     from dbt_stripe_sync.warehouse.diff_dialects import DIALECTS
-    from dbt_stripe_sync.warehouse.hash_table import HashCopy, HashTables
+    from dbt_stripe_sync.warehouse.hash_copy import HashCopy
+    from dbt_stripe_sync.warehouse.hash_table import HashTables
     from dbt_stripe_sync.warehouse.log import DIFF
     from dbt_stripe_sync.warehouse.places import patience_for
 

@@ -18,7 +18,8 @@ from dbt_stripe_sync.model.errors import Problem, WarehouseError
 from dbt_stripe_sync.model.hashes import ROW_HASH, ROW_KEY, ROW_KIND, HashedChild, HashedRows, HashMark
 from dbt_stripe_sync.model.nodes import Relation, RowSource
 from dbt_stripe_sync.warehouse.diff_dialects import DIALECTS
-from dbt_stripe_sync.warehouse.hash_table import HashCopy, HashTables
+from dbt_stripe_sync.warehouse.hash_copy import HashCopy
+from dbt_stripe_sync.warehouse.hash_table import HashTables
 from dbt_stripe_sync.warehouse.plain_writer import PlainWriter
 from dbt_stripe_sync.warehouse.row_diffs import WarehouseRowDiffs
 from dbt_stripe_sync.warehouse.select import from_clause

@@ -14,7 +14,8 @@ from sqlglot import parse
 from dbt_stripe_sync.model.hashes import HashedChild, HashedRows, HashMark
 from dbt_stripe_sync.model.nodes import Relation, RowSource
 from dbt_stripe_sync.warehouse.diff_dialects import DIALECTS
-from dbt_stripe_sync.warehouse.hash_table import HashCopy, HashTables
+from dbt_stripe_sync.warehouse.hash_copy import HashCopy
+from dbt_stripe_sync.warehouse.hash_table import HashTables
 from dbt_stripe_sync.warehouse.registry import COMPARING
 from dbt_stripe_sync.warehouse.row_diffs import WarehouseRowDiffs
 
