@@ -55,7 +55,7 @@ class RowDiffs(Protocol):
 
     @property
     def hashes_first(self) -> bool:
-        """Whether rows can be read in two steps: first the hashes, then some of the rows from the same snapshot."""
+        """Whether rows can be read in two steps: first the hashes, then some of the rows."""
         ...
 
     def reason_against(self, rows: HashedRows) -> str | None:

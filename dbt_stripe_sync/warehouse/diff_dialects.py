@@ -54,8 +54,8 @@ class DiffDialect(Struct, frozen=True, kw_only=True):
     `key_types` are the types that keys may have. `no_hash` has the beginnings of names of types whose values can't be
     hashed exactly. `deletes` means that rows of a table can be deleted; otherwise later rows supersede earlier ones.
     `has_digest` means that an aggregate combines hashes by XOR. `can_hash` is a query for whether the server has the
-    hash function; None if every server does. `among` makes the SQL for whether a key is one of many; only engines whose
-    reader sees one snapshot have it.
+    hash function; None if every server does. `among` makes the SQL for whether a key is one of many; None if a query
+    can't have as many keys.
     """
 
     sqlglot: str
@@ -191,6 +191,12 @@ def _duckdb(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
     )
 
 
+def _duckdb_among(key: exp.Expr, keys: Sequence[str]) -> exp.Expr:
+    """One literal for all keys, which DuckDB can join."""
+    listed = _call("FROM_JSON", exp.Literal.string(orjson.dumps(keys).decode()), exp.Literal.string('["VARCHAR"]'))
+    return key.isin(query=exp.select(_call("UNNEST", listed)))
+
+
 def _spark(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
     nested = ("array", "map", "struct", "variant")
     values = [
@@ -242,7 +248,7 @@ DIALECTS: Mapping[str, DiffDialect] = {
         can_hash="SELECT to_regprocedure('hash_record_extended(record,bigint)') IS NOT NULL AS can_hash",
         among=_postgres_among,
     ),
-    "duckdb": DiffDialect(sqlglot="duckdb", hash_row=_duckdb),
+    "duckdb": DiffDialect(sqlglot="duckdb", hash_row=_duckdb, among=_duckdb_among),
     "spark": DiffDialect(sqlglot="spark", hash_row=_spark, deletes=False),
     "databricks": DiffDialect(sqlglot="databricks", hash_row=_spark),
     # Snowflake's integers are numbers without decimals, and its reader calls both FIXED. Their texts are checked later.

@@ -46,7 +46,7 @@ LOGS: Mapping[str, str] = {"duckdb": "log_duckdb", "postgres": "log_postgres"}
 # The kinds that can compare rows themselves; `diff_dialects.py` has an entry for each.
 COMPARING = ("postgres", "duckdb", "spark", "snowflake", "bigquery", "redshift", "databricks")
 # Those whose hashes can be read first, and then only the rows with another hash.
-HASHED_FIRST = ("postgres",)
+HASHED_FIRST = ("postgres", "duckdb")
 # dbt adapters whose package isn't named after the profile's `type`, and those that need an extra to connect.
 PACKAGES = {
     "fabricspark": "dbt-fabricspark",
@@ -149,7 +149,7 @@ def check_diff(target: Mapping[str, Any]) -> Problem | None:
 
 def reads_hashes_first(target: Mapping[str, Any]) -> bool:
     """Whether the warehouse of a rendered profile output hashes rows, so that the unchanged ones need not be read."""
-    return str(target.get("type", "")).lower() in HASHED_FIRST
+    return str(target.get("type", "")).lower() in HASHED_FIRST and check_diff(target) is None
 
 
 def open_row_diffs(target: Mapping[str, Any], schema: str, warehouse: Warehouse) -> RowDiffs:

@@ -1,7 +1,7 @@
 """Builds the SQL with which an engine hashes a model's rows, or compares them with its copy of the state's hashes.
 
 The SQL is built of sqlglot's expressions and rendered for the engine; `diff_dialects.py` has the parts that depend on
-the engine. `hash_table.py` writes the copy, a table of hashes and one of marks. The SQL here only reads, through the
+the engine. `hash_copy.py` writes the copy, a table of hashes and one of marks. The SQL here only reads, through the
 same reader as any other query.
 """
 
@@ -50,7 +50,7 @@ class WarehouseRowDiffs:
 
     @property
     def hashes_first(self) -> bool:
-        """Whether the engine's reader sees one snapshot, and a query can have many keys."""
+        """Whether a query can have many keys."""
         return self._dialect.among is not None
 
     @property

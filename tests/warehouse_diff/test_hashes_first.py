@@ -1,4 +1,4 @@
-"""PostgreSQL hashes the rows of a large table: a run reads the hashes, and then only the rows that differ."""
+"""The warehouse hashes the rows of a large table: a run reads the hashes, and then only the rows that differ."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 from copied import people, write
-from logged import PostgresBusiness, drop
+from logged import DuckDBBusiness, PostgresBusiness, drop
 from test_agreement import STEPS, History
 
 from dbt_stripe_sync.engine.plan.comparing import Comparing
@@ -17,11 +17,15 @@ from dbt_stripe_sync.model.hashes import DIGEST, ROW_COUNT, ROW_HASH, ROW_KEY
 HASHES = (ROW_KEY, ROW_HASH)
 
 
-@pytest.fixture
-def shop(tmp_path, stripe, postgres, monkeypatch):
+@pytest.fixture(params=["duckdb", "postgres"])
+def shop(request, tmp_path, stripe, monkeypatch):
     """No models yet; eight rows are a large table."""
     monkeypatch.setattr(hashes_first, "MANY_RECORDS", 4)
-    made = PostgresBusiness(root=tmp_path / "shop", stripe=stripe, server=postgres)
+    made = (
+        DuckDBBusiness(root=tmp_path / "shop", stripe=stripe)
+        if request.param == "duckdb"
+        else PostgresBusiness(root=tmp_path / "shop", stripe=stripe, server=request.getfixturevalue("postgres"))
+    )
     made.set(account_per_second=100_000, endpoint_per_second=100_000)
     yield made
     drop(made)
@@ -143,6 +147,7 @@ def test_a_state_without_values_puts_no_secret_into_a_query(customers, queried):
     assert [set(columns) for columns in queried] == [{"id", "email"}]
 
 
+@pytest.mark.parametrize("shop", ["postgres"], indirect=True)
 def test_a_server_without_the_hash_is_read_as_before(customers, queried):
     rename = "ALTER FUNCTION pg_catalog.{}(record, bigint) RENAME TO {}"
     customers.do(rename.format("hash_record_extended", "hash_of_another_name"))
