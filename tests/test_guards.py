@@ -69,6 +69,7 @@ def test_the_plan_says_that_a_run_will_ask(leaving):
 
     assert ran.exit_code == 0
     assert "note: `delete` can't be undone: `run` asks first unless you pass `--yes`" in ran.text
+    assert "can't be undone" not in leaving.cli("run", "--yes").text
 
 
 def test_every_sync_that_needs_agreement_is_named_with_its_number(leaving):

@@ -325,7 +325,8 @@ def decode_failure(raw: Mapping[str, Any] | None) -> StripeFailure | None:
 
 def encode_counts(counts: SyncCounts) -> Any:
     """A sync's counts as JSON values."""
-    return to_builtins(counts) | {"notes": [[note.text, note.rows] for note in counts.notes]}
+    notes = [[note.text, note.rows, *([True] if note.before_sending else [])] for note in counts.notes]
+    return to_builtins(counts) | {"notes": notes}
 
 
 def decode_counts(raw: Mapping[str, Any]) -> SyncCounts:
@@ -335,7 +336,7 @@ def decode_counts(raw: Mapping[str, Any]) -> SyncCounts:
 
 def _note_as(raw: Any) -> Any:
     # States in an earlier format have notes as texts.
-    return {"text": raw} if isinstance(raw, str) else {"text": raw[0], "rows": raw[1]}
+    return {"text": raw} if isinstance(raw, str) else dict(zip(("text", "rows", "before_sending"), raw, strict=False))
 
 
 def encode_header(header: PlanHeader) -> Any:

@@ -19,15 +19,25 @@ if TYPE_CHECKING:
 
 
 class Note(Struct, frozen=True, kw_only=True):
-    """A note about a sync's part of a plan; `rows` is how many rows it is about, None for the whole sync."""
+    """A note about a sync's part of a plan.
+
+    `rows` is how many rows it is about, None for the whole sync. `before_sending` says that it doesn't concern a run's
+    results.
+    """
 
     text: str
     rows: int | None = None
+    before_sending: bool = False
 
     def __str__(self) -> str:
         if self.rows is None:
             return self.text
         return f"{self.rows:,} {'row' if self.rows == 1 else 'rows'}: {self.text}"
+
+
+def undone_creations(sync: str) -> str:
+    """The lane of an undo that removes what the run had created for a sync."""
+    return f"{sync}: created"
 
 
 class SyncCounts(Struct, frozen=True, kw_only=True):

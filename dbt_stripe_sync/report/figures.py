@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from dbt_stripe_sync.model.change import REMOVALS
+from dbt_stripe_sync.model.plan import undone_creations
 from dbt_stripe_sync.model.run import Status
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def of_syncs(counts: Sequence[SyncCounts]) -> Iterator[SyncCounts]:
 
 def is_undone_creation(counts: SyncCounts) -> bool:
     """Whether these are the counts of the objects that an undo removes, because the run had created them."""
-    return counts.part_of is not None and counts.sync == f"{counts.part_of}: created"
+    return counts.part_of is not None and counts.sync == undone_creations(counts.part_of)
 
 
 def add_up(counts: Sequence[SyncCounts]) -> Figures:

@@ -192,7 +192,7 @@ def test_a_sync_that_inserts_changes_nothing_and_one_that_updates_creates_nothin
             for path, _, decision in walk(replace(case, rules=rules)):
                 if not isinstance(decision, Change):
                     continue
-                is_ours = decision.action is Action.ADOPT and decision.found_by == "our tag"
+                is_ours = decision.action is Action.ADOPT and decision.found_by == "its tag"
                 if mode is Mode.INSERT:
                     assert decision.action is Action.CREATE or is_ours, (case.name, path, render_decision(decision))
                 else:

@@ -59,6 +59,7 @@ def build_report(plan: Plan, ending: Ending, state: State, run_id: str) -> RunRe
 
 def _with_results(counts: SyncCounts, ending: Ending) -> SyncCounts:
     """A sync's counts with the results of its rows. Counts of further steps are separate, and stay unchanged."""
+    counts = replace(counts, notes=tuple(note for note in counts.notes if not note.before_sending))
     if counts.part_of is not None:
         return counts
     tally, sync = ending.tally, counts.sync

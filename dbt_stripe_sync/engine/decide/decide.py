@@ -317,7 +317,7 @@ def _decide_adopted(
         stripe_id=stripe_id,
         calls=(update_call(rules, stripe_id, update, payload.params),),
         changed=tuple(comparison.changed),
-        found_by="our tag" if existing.by == TAG_FIELD else existing.by,
+        found_by="its tag" if existing.by == TAG_FIELD else existing.by,
     )
 
 

@@ -227,7 +227,7 @@ def _check_limits(sync: Sync, lifecycle: Lifecycle, found: Tally, counts: DiffCo
     removed = count_removals(found.actions)
     if removed and is_agreement_needed(sync, lifecycle):
         note = f"`{sync.on_removed.value}` can't be undone: `run` asks first unless you pass `--yes`"
-        found.notes[Note(text=note)] += 1
+        found.notes[Note(text=note, before_sending=True)] += 1
     return list(
         check_limits(
             sync,

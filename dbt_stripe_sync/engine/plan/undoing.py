@@ -28,7 +28,7 @@ from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import ENDS_FIRST, Action, Change, is_row
 from dbt_stripe_sync.model.errors import Location, Problem
-from dbt_stripe_sync.model.plan import SyncCounts
+from dbt_stripe_sync.model.plan import SyncCounts, undone_creations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -99,9 +99,9 @@ class UndoMaker:
             counts.append(_counts(sync, sync.name, tally, after=sync.depends_on))
         first = tuple(sync.name for sync in syncs)
         for sync in reversed(syncs):
-            lane = f"{sync.name}: created"
+            lane = undone_creations(sync.name)
             tally = await self._plan_lane(sync, lane, CREATED, [])
-            children = tuple(f"{other.name}: created" for other in syncs if sync.name in other.depends_on)
+            children = tuple(undone_creations(other.name) for other in syncs if sync.name in other.depends_on)
             counts += [_counts(sync, lane, tally, after=(*first, *children))] if _rows(tally) else []
         for sync in syncs:
             ends = [*self._remaining_steps(sync.name), *map(end_of, owing[sync.name])]
