@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from dbt_stripe_sync.authoring.matching import KnownModel, match_columns
 from dbt_stripe_sync.authoring.referring import find_referable
 from dbt_stripe_sync.authoring.snippet import build_snippet, read_snippet
-from dbt_stripe_sync.authoring.yaml_file import TAG, insert_sync, new_file
+from dbt_stripe_sync.authoring.yaml_file import TAG, has_model, insert_sync, new_file
 from dbt_stripe_sync.config.suggest import did_you_mean
 from dbt_stripe_sync.config.sync import parse_syncs
 from dbt_stripe_sync.config.versions import models_by_name
@@ -132,6 +132,11 @@ def _place(node: ModelNode, lines: list[str], manifest: Manifest, root: Path) ->
         text = file.read_text(encoding="utf-8")
         return file, insert_sync(text, node.resource_type, node.name, lines, file=node.file)
     beside = (root / node.path).with_suffix(".yml")
+    if beside.exists():
+        # dbt hasn't parsed the file yet, so the manifest doesn't name it.
+        text, name = beside.read_text(encoding="utf-8"), str(beside.relative_to(root))
+        if has_model(text, node.resource_type, node.name, file=name):
+            return beside, insert_sync(text, node.resource_type, node.name, lines, file=name)
     file = beside if not beside.exists() else beside.with_name(f"{node.name}_stripe_sync.yml")
     if file.exists():
         where = Location(file=str(file), model=node.name)

@@ -24,6 +24,11 @@ def new_file(kind: str, model: str, snippet: Sequence[str]) -> str:
     return "\n".join(["version: 2", "", f"{SECTIONS[kind]}:", f"{STEP}- name: {model}", *_indented(lines, 2), ""])
 
 
+def has_model(text: str, kind: str, model: str, *, file: str) -> bool:
+    """Whether the YAML describes a model. Raises `ConfigError` if it can't be read."""
+    return _find_model(_load(text, file), kind, model) is not None
+
+
 def insert_sync(text: str, kind: str, model: str, snippet: Sequence[str], *, file: str) -> str:
     """The same file with the sync under the model's meta.
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.report.json_values import json_problem
-from dbt_stripe_sync.report.lines import printable
+from dbt_stripe_sync.report.lines import printable, wrap
 from dbt_stripe_sync.report.problems_text import render_problems
 from dbt_stripe_sync.report.progress import NoDisplay
 from dbt_stripe_sync.report.progress_lines import log_line, open_progress
@@ -99,7 +99,8 @@ class Screen(Struct, frozen=True, kw_only=True):
 
     def confirm(self, question: str) -> bool:
         """Ask, if `can_ask`; no answer means no."""
-        return click.confirm(question, default=False, err=True)
+        lines = wrap(f"{question} [y/N]", self.error_width - len(": "))
+        return click.confirm("\n".join(lines), default=False, show_default=False, err=True)
 
     def problems(self, problems: Iterable[Problem]) -> None:
         """Print problems."""
