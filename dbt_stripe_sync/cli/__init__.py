@@ -27,7 +27,7 @@ UNSUPPORTED = Problem(
 OUT_OF_MEMORY = Problem(
     code="out-of-memory",
     summary="the program ran out of memory; what was sent is recorded",
-    hint="run it again with more memory, or with `--select` for fewer syncs at a time",
+    hint="raise `memory_mb` in vars.stripe_sync, run it with more memory, or with `--select` for fewer syncs at a time",
 )
 
 STOPPED = Problem(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.state.access import open_state
 from dbt_stripe_sync.state.memory import MEGABYTE, choose_megabytes, read_megabytes
@@ -31,3 +32,16 @@ def test_what_is_set_is_what_duckdb_may_take(tmp_path):
     with open_state(place, identity=None, clock=SystemClock()) as state:
         (limit,) = state.workspace.execute("SELECT current_setting('memory_limit')").fetchone()
     assert limit == "286.1 MiB"
+
+
+def test_a_statement_that_needs_more_memory_runs_again_with_one_thread_and_then_fails(tmp_path):
+    place = StatePlace(path=tmp_path / "state.duckdb", memory_mb=64)
+    with open_state(place, identity=None, clock=SystemClock()) as state:
+        workspace = Workspace(state.workspace)
+        workspace.execute("SET threads = 2")
+        # A list can't be spilled to disk.
+        with pytest.raises(MemoryError):
+            workspace.execute("CREATE TABLE work.lists AS SELECT list(range) FROM range(50000000)")
+
+        assert workspace.one("SELECT current_setting('threads')") == (2,)
+        workspace.execute("CREATE TABLE work.lists AS SELECT list(range) FROM range(50)")

@@ -6,9 +6,11 @@ share it, so that one query can stream while others run.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pyarrow as pa
 
 from dbt_stripe_sync.engine.payload.values import Unreadable
@@ -16,8 +18,6 @@ from dbt_stripe_sync.model.tables import build_table, read_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    import duckdb
 
 BATCH_ROWS = 2_000
 # The text of a time with a zone, such as in a row's key, must not depend on the machine's time zone.
@@ -60,6 +60,14 @@ def _cell(scalar: Any) -> Any:
         return Unreadable()
 
 
+@contextmanager
+def _within_memory() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise MemoryError(str(error)) from None
+
+
 class Workspace:
     """A run's scratch tables, in the schema `work`."""
 
@@ -95,14 +103,26 @@ class Workspace:
         self.connection.execute(f"SET memory_limit = '{size} bytes'")
 
     def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> None:
-        """Run a statement."""
-        self.all(sql, values)
+        """Run a statement that can run twice. Raises `MemoryError`.
+
+        If the memory limit is too low for several threads, it runs again with one, as DuckDB recommends
+        (duckdb.org/docs/stable/guides/performance/how_to_tune_workloads).
+        """
+        try:
+            self.all(sql, values)
+        except MemoryError:
+            (threads,) = self.one("SELECT current_setting('threads')")
+            self.connection.execute("SET threads = 1")
+            try:
+                self.all(sql, values)
+            finally:
+                self.connection.execute(f"SET threads = {threads}")
 
     def fill(self, sql: str, reader: pa.RecordBatchReader, values: Mapping[str, Any] | None = None) -> None:
         """Run a statement that reads `incoming`, a stream of Arrow batches."""
         self.connection.register("incoming", reader)
         try:
-            self.execute(sql, values)
+            self.all(sql, values)  # the stream can be read only once
         finally:
             self.connection.unregister("incoming")
 
@@ -117,9 +137,13 @@ class Workspace:
         return rows[0] if rows else ()
 
     def all(self, sql: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """All rows of a query with few rows. DuckDB blocks a connection until a result is read to the end."""
-        result = self.connection.execute(sql, dict(values)) if values else self.connection.execute(sql)
-        rows: list[tuple[Any, ...]] = result.fetchall()
+        """All rows of a query with few rows. DuckDB blocks a connection until a result is read to the end.
+
+        Raises `MemoryError` if the memory limit is too low.
+        """
+        with _within_memory():
+            result = self.connection.execute(sql, dict(values)) if values else self.connection.execute(sql)
+            rows: list[tuple[Any, ...]] = result.fetchall()
         return rows
 
     def batches(self, sql: str, values: Mapping[str, Any] | None = None) -> Iterator[list[dict[str, Any]]]:
@@ -131,7 +155,7 @@ class Workspace:
         self, sql: str, values: Mapping[str, Any] | None, *, after: int
     ) -> Iterator[list[tuple[tuple[Any, ...], dict[str, Any]]]]:
         """As `batches`, with each row as the values of its first `after` columns and a dict of the others."""
-        with self.connection.cursor() as cursor:
+        with _within_memory(), self.connection.cursor() as cursor:
             cursor.execute(TIME_ZONE)
             relation = cursor.sql(sql, params=dict(values)) if values else cursor.sql(sql)
             for batch in relation.to_arrow_reader(BATCH_ROWS):
