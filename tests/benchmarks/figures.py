@@ -39,12 +39,24 @@ class Figure:
     floor_cpu: float
 
 
+@dataclass(frozen=True)
+class Beside:
+    """The same work done by this program and by another one. `ours` and `theirs` name them with their versions."""
+
+    what: str
+    ours: str
+    theirs: str
+    own: Measured
+    other: Measured
+
+
 @dataclass
 class Figures:
     """What a session has measured. `others` are sentences about what has no rows."""
 
     measured: list[Figure] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    peers: list[Beside] = field(default_factory=list)
 
     def compare(self, what: str, rows: int, rounds: int, ours: Callable[[], Measured], floor: Callable[[], Measured]):
         """Measure both in turn, so that what else the machine does falls on both."""
@@ -68,6 +80,11 @@ class Figures:
         self.others.append(sentence)
         print(f"\n{sentence}")
 
+    def beside(self, peer: Beside) -> None:
+        """The same work by another program."""
+        self.peers.append(peer)
+        print(f"\n{_peer_line(peer)}")
+
     def write(self) -> None:
         """Write the page of what was measured."""
         lines = [
@@ -89,8 +106,26 @@ class Figures:
             *(f"{_line(figure)} {self._growth(figure)} |" for figure in self.measured),
             "",
             *(f"- {sentence}" for sentence in self.others),
+            *self._peers(),
         ]
         PAGE.write_text("\n".join(lines).rstrip() + "\n")
+
+    def _peers(self) -> list[str]:
+        if not self.peers:
+            return []
+        first = self.peers[0]
+        return [
+            "",
+            "## Beside a general tool",
+            "",
+            "Both programs read the same table of a DuckDB file and send its rows to the same local server,",
+            "which answers at once. drt sends the rows that are newer than the last one it sent. It keeps no",
+            "record of a row, so it has nothing to compare with, to recover from, or to remove.",
+            "",
+            f"| | {first.ours} | {first.theirs} |",
+            "|---|---:|---:|",
+            *map(_peer_line, self.peers),
+        ]
 
     def _growth(self, figure: Figure) -> str:
         same = sorted((one for one in self.measured if one.what == figure.what), key=lambda one: one.rows)
@@ -105,6 +140,11 @@ def _line(figure: Figure) -> str:
         f"| {figure.what} | {figure.rows:,} | {figure.seconds:.2f} | {figure.cpu:.2f} | {figure.peak:,} MB "
         f"| {figure.floor:.2f} | {figure.seconds / figure.floor:.1f} |"
     )
+
+
+def _peer_line(peer: Beside) -> str:
+    cells = (f"{one.seconds:.1f} s, {one.cpu:.1f} s of CPU, {one.peak} MB" for one in (peer.own, peer.other))
+    return f"| {peer.what} | {' | '.join(cells)} |"
 
 
 def _machine() -> str:

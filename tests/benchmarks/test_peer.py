@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import pytest
 from business import Business
+from figures import Beside
 from large import measure
 
 pytestmark = [pytest.mark.benchmark_figures, pytest.mark.timeout(7200)]
@@ -81,10 +82,14 @@ def test_the_same_rows_by_a_general_tool(drt, answering, tmp_path, figures, monk
         with_drt = measure((str(drt), "run"), theirs)
         with_ours = measure((*ours, "--stripe-url", answering), business.root)
 
-        figures.say(
-            f"{ROWS:,} rows of DuckDB, {what}: {with_ours.seconds:.1f} s, {with_ours.cpu:.1f} s of CPU and "
-            f"{with_ours.peak} MB (dbt-stripe-sync {version('dbt-stripe-sync')}); {with_drt.seconds:.1f} s, "
-            f"{with_drt.cpu:.1f} s of CPU and {with_drt.peak} MB ({DRT})"
+        figures.beside(
+            Beside(
+                what=f"{ROWS:,} rows, {what}",
+                ours=f"dbt-stripe-sync {version('dbt-stripe-sync')}",
+                theirs=DRT.replace("[duckdb]==", " "),
+                own=with_ours,
+                other=with_drt,
+            )
         )
         assert "written" in with_ours.out
         assert "synced" in with_drt.out or "no rows" in with_drt.out
