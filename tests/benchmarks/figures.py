@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from business import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from large import Measured
 
@@ -98,17 +98,25 @@ class Figures:
             "Each figure covers a whole process, from start to exit. Seconds and CPU seconds are medians of the",
             "rounds, and the memory is the highest peak. The floor is a process that only reads the same rows:",
             "`COPY (SELECT * …) TO STDOUT (FORMAT binary)` to nowhere for PostgreSQL, a scan of the file for DuckDB.",
-            "The two run alternately. Each row has twelve columns. Growth is the exponent of the CPU time compared",
-            "with the next smaller size: 1 means in proportion to the rows.",
+            "The two run alternately; behind the seconds is how many times those of the floor they are. Each row has",
+            "twelve columns. Growth is the exponent of the CPU time compared with the next smaller size: 1 means in",
+            "proportion to the rows.",
+            *(line for warehouse in dict.fromkeys(map(_warehouse, self.measured)) for line in self._table(warehouse)),
             "",
-            "| what | rows | seconds | CPU seconds | peak memory | floor | times the floor | growth |",
-            "|---|---:|---:|---:|---:|---:|---:|---:|",
-            *(f"{_line(figure)} {self._growth(figure)} |" for figure in self.measured),
+            "## Without rows",
             "",
             *(f"- {sentence}" for sentence in self.others),
             *self._peers(),
         ]
         PAGE.write_text("\n".join(lines).rstrip() + "\n")
+
+    def _table(self, warehouse: str) -> Iterator[str]:
+        yield from ("", f"## {warehouse}", "", "| what | rows | seconds | CPU seconds | memory | growth |")
+        yield "|---|---:|---:|---:|---:|---:|"
+        for figure in self.measured:
+            if _warehouse(figure) == warehouse:
+                what = figure.what.removesuffix(f", {warehouse}")
+                yield f"| {what} {_line(figure).removeprefix(f'| {figure.what} ')} {self._growth(figure)} |"
 
     def _peers(self) -> list[str]:
         if not self.peers:
@@ -137,9 +145,13 @@ class Figures:
 
 def _line(figure: Figure) -> str:
     return (
-        f"| {figure.what} | {figure.rows:,} | {figure.seconds:.2f} | {figure.cpu:.2f} | {figure.peak:,} MB "
-        f"| {figure.floor:.2f} | {figure.seconds / figure.floor:.1f} |"
+        f"| {figure.what} | {figure.rows:,} | {figure.seconds:.2f} ({figure.seconds / figure.floor:.1f} times "
+        f"{figure.floor:.2f}) | {figure.cpu:.2f} | {figure.peak:,} MB |"
     )
+
+
+def _warehouse(figure: Figure) -> str:
+    return figure.what.rpartition(", ")[2]
 
 
 def _peer_line(peer: Beside) -> str:
