@@ -82,10 +82,12 @@ def test_other_warehouses_are_refused_before_anything_is_sent(on_postgres):
     assert marks(on_postgres) == []
 
 
-def test_a_project_without_it_imports_nothing_of_it(tmp_path, stripe):
+def test_a_project_whose_rows_the_warehouse_neither_hashes_nor_compares_imports_nothing_of_it(tmp_path, stripe):
     shop = DuckDBBusiness(root=tmp_path / "shop", stripe=stripe)
     write(shop, people(8))
     shop.sync("customers", resource="customer", key="id", fields={"email": "email"})
+    shop.models["customers"]["materialized"] = "view"
+    shop.write_manifest()
     program = textwrap.dedent(
         f"""
         import sys
