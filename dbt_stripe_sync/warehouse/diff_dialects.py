@@ -55,7 +55,7 @@ class DiffDialect(Struct, frozen=True, kw_only=True):
     hashed exactly. `deletes` means that rows of a table can be deleted; otherwise later rows supersede earlier ones.
     `has_digest` means that an aggregate combines hashes by XOR. `can_hash` is a query for whether the server has the
     hash function; None if every server does. `among` makes the SQL for whether a key is one of many; None if a query
-    can't have as many keys.
+    can't have as many keys. `analyzes` means that a new table has no statistics until someone runs `ANALYZE`.
     """
 
     sqlglot: str
@@ -66,6 +66,7 @@ class DiffDialect(Struct, frozen=True, kw_only=True):
     has_digest: bool = True
     can_hash: str | None = None
     among: Among | None = None
+    analyzes: bool = False
 
 
 def text(value: exp.Expr) -> exp.Expr:
@@ -247,6 +248,7 @@ DIALECTS: Mapping[str, DiffDialect] = {
         hash_row=_postgres,
         can_hash="SELECT to_regprocedure('hash_record_extended(record,bigint)') IS NOT NULL AS can_hash",
         among=_postgres_among,
+        analyzes=True,
     ),
     "duckdb": DiffDialect(sqlglot="duckdb", hash_row=_duckdb, among=_duckdb_among),
     "spark": DiffDialect(sqlglot="spark", hash_row=_spark, deletes=False),

@@ -72,6 +72,10 @@ class HashTables(Struct, frozen=True, kw_only=True):
         """A statement that drops a table if it exists."""
         return f"DROP TABLE IF EXISTS {self.render(table)}"
 
+    def analyze(self, table: exp.Table) -> str:
+        """A statement that collects the statistics of a table, by which the engine plans its queries."""
+        return f"ANALYZE {self.render(table)}"
+
     @property
     def types(self) -> Mapping[str, str]:
         """The columns of a table of hashes, with their types."""

@@ -51,6 +51,15 @@ def test_a_digest_is_enough_until_something_changes_and_a_damaged_copy_does_not_
     assert "8 unchanged" in customers.cli().out
 
 
+@pytest.mark.parametrize("shop", ["postgres"], indirect=True)
+def test_postgres_has_statistics_of_a_copy_that_was_just_written(customers):
+    """Without them, it may sort a model of millions of rows instead of joining the few that differ."""
+    customers.cli()
+
+    ((table, *_),) = customers.ask(COPIES)
+    assert customers.ask(f"SELECT count(*) FROM pg_stats WHERE tablename = '{table}'") == [(2,)]
+
+
 def test_a_plan_counts_all_rows_and_writes_nothing_to_the_warehouse(customers):
     customers.cli("plan")
     assert marks(customers) == []

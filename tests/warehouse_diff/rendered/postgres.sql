@@ -34,6 +34,8 @@ INSERT INTO "stripe_sync"."row_hashes_f4c1da5ad371ed02" ("key", "row_hash") SELE
 
 DROP TABLE stripe_sync_staged;
 
+ANALYZE "stripe_sync"."row_hashes_f4c1da5ad371ed02";
+
 INSERT INTO "stripe_sync"."row_hash_marks" ("state_id", "sync", "table_name", "hashes", "digest", "version") VALUES ('state', 'it''s a sync', 'row_hashes_f4c1da5ad371ed02', 3, '2.0:7', 2);
 
 DELETE FROM "stripe_sync"."row_hash_marks" WHERE "state_id" = 'state' AND "sync" = 'it''s a sync' AND "version" < 2;
