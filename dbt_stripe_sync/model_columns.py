@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from dbt_stripe_sync.config.columns import check_columns, models_of
+from dbt_stripe_sync.config.columns import check_columns
 from dbt_stripe_sync.model.errors import ConfigError, Problem, Severity, SyncError, WarehouseError
 from dbt_stripe_sync.wiring import opened_warehouse
 
@@ -61,7 +61,7 @@ def _read_columns(
     syncs: Iterable[Sync], warehouse: Warehouse
 ) -> tuple[Mapping[str, Mapping[str, str]], tuple[Problem, ...]]:
     """The columns of every model that the syncs read, by its unique id, and a problem for each unbuilt model."""
-    models = {model.unique_id: model for sync in syncs for model in models_of(sync)}
+    models = {model.unique_id: model for sync in syncs for model in sync.models}
     columns: dict[str, Mapping[str, str]] = {}
     missing: list[Problem] = []
     for unique_id, model in models.items():

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.config.columns import models_of
 from dbt_stripe_sync.model.sync import DiffPlace
 from dbt_stripe_sync.warehouse_writing import Writing, write_in_thread
 
@@ -49,15 +48,10 @@ def open_diffs(workload: Workload, warehouse: Warehouse) -> RowDiffs | None:
     """
     from dbt_stripe_sync.warehouse.registry import open_row_diffs, reads_hashes_first
 
-    is_hashed = reads_hashes_first(workload.dbt.target) and any(map(_is_table, workload.syncs))
+    is_hashed = reads_hashes_first(workload.dbt.target) and any(sync.stores_rows for sync in workload.syncs)
     if not compared_there(workload) and not is_hashed:
         return None
     return open_row_diffs(workload.dbt.target, workload.settings.diff_schema, warehouse)
-
-
-def _is_table(sync: Sync) -> bool:
-    """Whether all models that a sync reads are tables. A view would run its query again for the rows that differ."""
-    return all(model.stores_rows for model in models_of(sync))
 
 
 async def bring_up_to_date(workload: Workload, state: StateStore) -> tuple[Problem, ...]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from dbt_stripe_sync.config.columns import models_of
 from dbt_stripe_sync.config.order import in_reference_order
 from dbt_stripe_sync.config.salt import SALT_VARIABLE, read_salt
 from dbt_stripe_sync.config.settings import Settings, parse_settings
@@ -338,7 +337,7 @@ def _judge(
 
 
 def _models_of(syncs: Iterable[Sync]) -> list[str]:
-    return [model.unique_id for sync in syncs for model in models_of(sync)]
+    return [model.unique_id for sync in syncs for model in sync.models]
 
 
 def _no_syncs() -> Problem:
@@ -368,9 +367,9 @@ def load_manifest(options: ProjectOptions) -> tuple[DbtProject, Manifest]:
 def build(workload: Workload) -> None:
     """Run the user's `dbt build` for the synced models and all their parents. Raises `ConfigError`."""
     # By their qualified names: a bare name means every version of a model, and models of other packages.
-    models = sorted({".".join(model.fqn) or model.name for sync in workload.syncs for model in models_of(sync)})
+    models = sorted({".".join(model.fqn) or model.name for sync in workload.syncs for model in sync.models})
     build_models(workload.dbt, workload.options.chosen, models)
 
 
 def _reason_held(sync: Sync, held: Mapping[str, str]) -> str | None:
-    return next((held[model.unique_id] for model in models_of(sync) if model.unique_id in held), None)
+    return next((held[model.unique_id] for model in sync.models if model.unique_id in held), None)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from dbt_stripe_sync.authoring.generated import write_generated
-from dbt_stripe_sync.config.columns import models_of
 from dbt_stripe_sync.model.counting import with_article
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
 
@@ -67,7 +66,7 @@ def render_exposures(syncs: Sequence[Sync], referrer: Referrer) -> str:
 def find_left_out(syncs: Sequence[Sync], referrer: Referrer) -> Iterator[Problem]:
     """A note for each model that is missing from the exposure of its sync."""
     for sync in syncs:
-        for model in models_of(sync):
+        for model in sync.models:
             if not referrer.may_refer_to(model):
                 yield Problem(
                     code="private-model",
@@ -88,7 +87,7 @@ def write_exposures(syncs: Sequence[Sync], file: Path, referrer: Referrer) -> bo
 
 
 def _exposure(sync: Sync, referrer: Referrer) -> Iterator[str]:
-    models = [model for model in models_of(sync) if referrer.may_refer_to(model)]
+    models = [model for model in sync.models if referrer.may_refer_to(model)]
     if not models:
         return
     description = f"Each row of {sync.model.label} is {with_article(sync.resource)} in Stripe."

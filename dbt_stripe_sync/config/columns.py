@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
-from dbt_stripe_sync.model.sync import ChildRows, Column, ListOf, Lookup, SyncRef, Template
+from dbt_stripe_sync.model.sync import Column, ListOf, Lookup, SyncRef, Template, children_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -37,12 +37,6 @@ def check_columns(sync: Sync, columns: Mapping[str, Iterable[str]]) -> tuple[Pro
     return tuple(problems.found)
 
 
-def models_of(sync: Sync) -> tuple[ModelNode, ...]:
-    """The sync's model, and those of its child rows."""
-    children = [child.model for field in sync.fields for child in _children(field.value)]
-    return tuple({model.unique_id: model for model in (sync.model, *children)}.values())
-
-
 def _reads(sync: Sync) -> Iterator[tuple[ModelNode, str, Location]]:
     for column in sync.key:
         yield sync.model, column, sync.where.at_field("key")
@@ -62,7 +56,7 @@ def _field_reads(fields: Iterable[FieldMapping], model: ModelNode) -> Iterator[t
             yield model, column, field.where
         for nested in _nested(field.value):
             yield from _field_reads(nested, model)
-        for child in _children(field.value):
+        for child in children_in(field.value):
             for column in (*child.on, *child.order_by):
                 yield child.model, column, field.where.at_field("on")
             yield from _field_reads(child.fields, child.model)
@@ -86,15 +80,3 @@ def _columns(value: Value) -> Iterator[str]:
 def _nested(value: Value) -> Iterator[tuple[FieldMapping, ...]]:
     if isinstance(value, ListOf):
         yield from (item for item in value.items if isinstance(item, tuple))
-
-
-def _children(value: Value) -> Iterator[ChildRows]:
-    if isinstance(value, ChildRows):
-        yield value
-    elif isinstance(value, ListOf):
-        for item in value.items:
-            if isinstance(item, tuple):
-                for field in item:
-                    yield from _children(field.value)
-            else:
-                yield from _children(item)

@@ -9,7 +9,6 @@ import dagster as dg
 from msgspec.structs import replace
 
 from dbt_stripe_sync import PlanOptions, Project
-from dbt_stripe_sync.config.columns import models_of
 from dbt_stripe_sync.dbt.artifact import read_artifact
 from dbt_stripe_sync.integrations.summary import explain_problems, summarize
 from dbt_stripe_sync.model.errors import SyncError
@@ -48,7 +47,7 @@ def build_stripe_sync_assets(  # noqa: PLR0913 - one a setting
     keys = {sync.name: dg.AssetKey([*key_prefix, sync.name]) for sync in workload.syncs}
 
     def deps_of(sync: Sync) -> list[dg.AssetKey]:
-        models = [key_of_node(nodes[model.unique_id]) for model in models_of(sync)]
+        models = [key_of_node(nodes[model.unique_id]) for model in sync.models]
         return [*dict.fromkeys(models), *(keys[other] for other in sync.depends_on if other in keys)]
 
     @dg.multi_asset(  # type: ignore[untyped-decorator] # Dagster's types are not at hand

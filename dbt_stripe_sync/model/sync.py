@@ -10,7 +10,7 @@ from msgspec import Struct
 from dbt_stripe_sync.model.errors import Location
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import timedelta
 
     from dbt_stripe_sync.model.lifecycle import Mode, Removal
@@ -248,3 +248,27 @@ class Sync(Struct, frozen=True, kw_only=True):
     on_deleted: OnDeleted = OnDeleted.REJECT
     when_ended: WhenEnded = WhenEnded.KEEP
     refresh_every: timedelta | None = None
+
+    @property
+    def models(self) -> tuple[ModelNode, ...]:
+        """The model, and those of its child rows."""
+        children = [child.model for field in self.fields for child in children_in(field.value)]
+        return tuple({model.unique_id: model for model in (self.model, *children)}.values())
+
+    @property
+    def stores_rows(self) -> bool:
+        """Whether all its models are tables. A view runs its query again each time it is read."""
+        return all(model.stores_rows for model in self.models)
+
+
+def children_in(value: Value) -> Iterator[ChildRows]:
+    """The child rows from which a value, or an item of it, is made."""
+    if isinstance(value, ChildRows):
+        yield value
+    elif isinstance(value, ListOf):
+        for item in value.items:
+            if isinstance(item, tuple):
+                for field in item:
+                    yield from children_in(field.value)
+            else:
+                yield from children_in(item)

@@ -95,8 +95,7 @@ class WarehouseRowDiffs:
 
     @cached_property
     def _marks(self) -> Mapping[tuple[str, str], tuple[int, HashMark]]:
-        query = self._tables.render(self._tables.marks())
-        source = RowSource(name=f"{self._tables.schema}.{MARKS}", relation=None, sql=query, columns=tuple(MARK_TYPES))
+        source = self._source(f"{self._tables.schema}.{MARKS}", self._tables.marks(), *MARK_TYPES)
         try:
             return newest_marks(self._warehouse.rows(source).read_all().to_pylist())
         except WarehouseError as error:
@@ -112,24 +111,20 @@ class WarehouseRowDiffs:
             exp.Count(this=exp.Star()).as_(ROW_COUNT, quoted=True),
             exp.Coalesce(this=combined, expressions=[exp.Literal.number(0)]).as_(DIGEST, quoted=True),
         ).from_(hashed.subquery(NOW))
-        return RowSource(
-            name=rows.source.name, relation=None, sql=self._tables.render(query), columns=(ROW_COUNT, DIGEST)
-        )
+        return self._source(rows.source.name, query, ROW_COUNT, DIGEST)
 
     def all_rows(self, rows: HashedRows) -> RowSource:
         """Every row with its hash."""
-        return self._source(rows, self._every_row(rows), ROW_HASH)
+        return self._source(rows.source.name, self._every_row(rows), ROW_HASH, *rows.source.columns)
 
     def no_rows(self, rows: HashedRows) -> RowSource:
         """The columns of `all_rows`, without any row."""
-        return self._source(rows, self._every_row(rows).where(exp.false()), ROW_HASH)
+        return self._source(rows.source.name, self._every_row(rows).where(exp.false()), ROW_HASH, *rows.source.columns)
 
     def hashes(self, rows: HashedRows) -> RowSource:
         """The key and the hash of every row."""
         query = self._joined(rows, exp.select(*self._key_and_hash(rows)))
-        return RowSource(
-            name=rows.source.name, relation=None, sql=self._tables.render(query), columns=(ROW_KEY, ROW_HASH)
-        )
+        return self._source(rows.source.name, query, ROW_KEY, ROW_HASH)
 
     def some_rows(self, rows: HashedRows, keys: Sequence[str]) -> RowSource:
         """The rows with some keys, each with its key and its hash. Raises `TypeError` if the engine has no `among`."""
@@ -137,7 +132,7 @@ class WarehouseRowDiffs:
             raise TypeError(self._dialect.sqlglot)
         query = self._joined(rows, exp.select(*self._mapped_columns(rows), *self._key_and_hash(rows)))
         wanted = query.where(self._dialect.among(self._key(rows.source, rows.key), keys))
-        return self._source(rows, wanted, ROW_KEY, ROW_HASH)
+        return self._source(rows.source.name, wanted, ROW_KEY, ROW_HASH, *rows.source.columns)
 
     def differing(self, rows: HashedRows, state_id: str, also: Sequence[str]) -> RowSource:
         """Rows whose hash isn't in the copy, rows with keys in `also`, keys that are gone, and a row of counts."""
@@ -164,15 +159,13 @@ class WarehouseRowDiffs:
             .join(_source_table(rows.source), on=self._key(rows.source, rows.key).eq(key.copy()), join_type="left")
         )
         both = exp.union(differing, self._counts(rows, known), distinct=False)
-        return self._source(rows, both, ROW_KIND, ROW_KEY, ROW_HASH)
+        return self._source(rows.source.name, both, ROW_KIND, ROW_KEY, ROW_HASH, *rows.source.columns)
 
     def children(self, child: HashedChild, parents: Sequence[str]) -> RowSource:
         """The rows of a child model that belong to some parents, matched by the text of the columns that join them."""
         among = self._key(child.source, child.on).isin(*(exp.Literal.string(parent) for parent in parents))
         query = exp.select("*").from_(_source_table(child.source)).where(among if parents else exp.false())
-        return RowSource(
-            name=child.source.name, relation=None, sql=self._tables.render(query), columns=child.source.columns
-        )
+        return self._source(child.source.name, query, *child.source.columns)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -281,13 +274,8 @@ class WarehouseRowDiffs:
     def _column_of(self, source: RowSource, name: str) -> exp.Column:
         return _column(self._described(source)[name].name, "source_rows")
 
-    def _source(self, rows: HashedRows, query: exp.Expr, *added: str) -> RowSource:
-        return RowSource(
-            name=rows.source.name,
-            relation=None,
-            sql=self._tables.render(query),
-            columns=(*added, *rows.source.columns),
-        )
+    def _source(self, name: str, query: exp.Expr, *columns: str) -> RowSource:
+        return RowSource(name=name, relation=None, sql=self._tables.render(query), columns=columns)
 
 
 def _key_text(columns: Sequence[exp.Expr]) -> exp.Expr:

@@ -2,7 +2,7 @@
 
 from yaml_project import text_of
 
-from dbt_stripe_sync.config.columns import check_columns, models_of
+from dbt_stripe_sync.config.columns import check_columns
 
 
 def test_a_column_that_is_not_there_is_named_with_the_one_that_was_meant(project):
@@ -41,7 +41,7 @@ def test_every_place_that_reads_a_column_is_looked_at(project):
     problems = check_columns(sync, {"model.shop.subs": [], "model.shop.lines": []})
 
     assert {problem.summary.split("`")[3] for problem in problems} == set("krtlcjopqx")
-    assert [model.name for model in models_of(sync)] == ["subs", "lines"]
+    assert [model.name for model in sync.models] == ["subs", "lines"]
 
 
 def test_case_does_not_matter_where_the_warehouse_folds_names(project):

@@ -89,10 +89,9 @@ class Comparing(Struct, kw_only=True, dict=True):
         If there are few rows, all of them are read at once, with the same hash, because the sync may grow.
         """
         sync = staged.sync
-        models = (sync.model, *(child.child.model for child in staged.layout.children))
         # A view would run its query twice. For a state without values, the hash contains a secret that no query log may
         # have.
-        if not diffs.hashes_first or staged.salt is not None or not all(model.stores_rows for model in models):
+        if not diffs.hashes_first or staged.salt is not None or not sync.stores_rows:
             return None
         compared = compared_by(diffs, staged)
         if diffs.reason_against(compared.rows) is not None:
