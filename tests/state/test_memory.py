@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
 from dbt_stripe_sync.engine.stage.workspace import Workspace
@@ -45,3 +46,63 @@ def test_a_statement_that_needs_more_memory_runs_again_with_one_thread_and_then_
 
         assert workspace.one("SELECT current_setting('threads')") == (2,)
         workspace.execute("CREATE TABLE work.lists AS SELECT list(range) FROM range(50)")
+
+
+@pytest.fixture
+def expecting_few_rows(tmp_path):
+    """A workspace that expects few rows, in a state that may take much more memory."""
+    place = StatePlace(path=tmp_path / "state.duckdb", memory_mb=600)
+    with open_state(place, identity=None, clock=SystemClock()) as state:
+        workspace = Workspace(state.workspace)
+        workspace.expect_few_rows()
+        assert limit_of(workspace) < 65
+        yield workspace
+        workspace.close()
+        assert limit_of(workspace) > 590
+
+
+def limit_of(workspace):
+    """In megabytes."""
+    (limit,) = workspace.one("SELECT parse_formatted_bytes(current_setting('memory_limit'))")
+    return limit / 1_000_000
+
+
+# It takes some hundred megabytes, of which none can be spilled to disk.
+LIST = "SELECT len(list(range)) AS numbers FROM range(10000000)"
+
+
+def test_a_statement_gets_all_memory_if_the_little_for_few_rows_is_not_enough(expecting_few_rows):
+    assert expecting_few_rows.one(LIST) == (10_000_000,)
+    assert limit_of(expecting_few_rows) > 590
+
+
+def test_rows_are_read_once_more_if_the_little_for_few_rows_is_not_enough_for_them(expecting_few_rows):
+    table = pa.table({"number": pa.array(range(10_000_000), pa.int64())})
+    opened = []
+
+    def open_reader():
+        opened.append(True)
+        return table.to_reader()
+
+    query = "CREATE TABLE work.lists AS SELECT len(list(number)) AS numbers FROM incoming"
+    expecting_few_rows.fill(query, open_reader)
+
+    assert expecting_few_rows.all("SELECT numbers FROM work.lists") == [(10_000_000,)]
+    assert len(opened) == 2
+
+
+def test_rows_that_are_sorted_get_all_memory_before_the_first_of_them_is_returned(expecting_few_rows):
+    rows = [row for batch in expecting_few_rows.batches(f"{LIST} ORDER BY 1") for row in batch]
+    assert rows == [{"numbers": 10_000_000}]
+
+
+def test_other_rows_keep_the_memory_that_they_take_when_few_rows_are_expected(tmp_path):
+    place = StatePlace(path=tmp_path / "state.duckdb", memory_mb=600)
+    with open_state(place, identity=None, clock=SystemClock()) as state:
+        workspace = Workspace(state.workspace)
+        workspace.execute("SET temp_directory = ''")
+        workspace.execute("CREATE TABLE work.held AS SELECT uuid() AS id FROM range(10000000)")
+
+        workspace.expect_few_rows()
+
+        assert limit_of(workspace) > 590

@@ -49,7 +49,7 @@ def texts_of(warehouse, sql, names):
         workspace = Workspace(connection)
         reader = warehouse.rows(ephemeral(sql, *names))
         part = Part(numbers={f.name for f in reader.schema if NUMBER_FIELD.items() <= (f.metadata or {}).items()})
-        workspace.fill("CREATE TABLE work.rows AS SELECT * FROM incoming", reader)
+        workspace.fill("CREATE TABLE work.rows AS SELECT * FROM incoming", lambda: reader)
         ((row,),) = workspace.batches("SELECT * FROM work.rows")
         keys = {name: workspace.one(f"SELECT {key_text([name], 'r')} FROM work.rows AS r")[0] for name in names}
     return {name: (_text(part.cell(row, name)), _rendered(part.cell(row, name)), keys[name]) for name in names}

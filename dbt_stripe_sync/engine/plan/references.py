@@ -187,7 +187,7 @@ class ExistingObjects:
         rows = [(key, rank, by, value) for key, pairs in wanted.items() for rank, (by, value) in enumerate(pairs)]
         if not rows:
             return {}
-        asked = build_table(_ASKED, rows).to_reader()
+        asked = build_table(_ASKED, rows).to_reader
         self._workspace.fill("CREATE OR REPLACE TABLE work.asked AS SELECT * FROM incoming", asked)
         hits = self._workspace.all(
             """
@@ -307,7 +307,7 @@ class ExistingObjects:
         self._workspace.fill(
             f"INSERT INTO {table} SELECT DISTINCT * FROM incoming AS i "
             f"WHERE NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {join})",
-            build_table(schema, rows).to_reader(),
+            build_table(schema, rows).to_reader,
         )
 
     async def _everything(self, resource: str, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:

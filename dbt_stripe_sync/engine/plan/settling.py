@@ -188,7 +188,7 @@ class Settling(Struct, kw_only=True):
             return {}
         self.workspace.fill(
             "CREATE OR REPLACE TABLE work.ending AS SELECT DISTINCT target FROM incoming",
-            build_table(_ENDS, [(target,) for target in targets]).to_reader(),
+            build_table(_ENDS, [(target,) for target in targets]).to_reader,
         )
         rows = self.workspace.all(
             """

@@ -75,7 +75,7 @@ def find_differences(
         workspace.fill(
             f"CREATE OR REPLACE TABLE {staged.left_out} AS "
             f"SELECT * FROM {staged.changed} WHERE key NOT IN (SELECT key FROM incoming)",
-            build_table(_KEYS, [(key,) for key in sorted(only)]).to_reader(),
+            build_table(_KEYS, [(key,) for key in sorted(only)]).to_reader,
         )
         workspace.execute(f"DELETE FROM {staged.changed} WHERE key IN (SELECT key FROM {staged.left_out})")
     kinds = dict(workspace.all(f"SELECT kind, count(*) FROM {staged.changed} GROUP BY kind"))

@@ -246,16 +246,12 @@ class _Loading(Struct, frozen=True, kw_only=True):
 
         Returns the number of rows that were read. Raises `WarehouseError`.
         """
-        reader = self.warehouse.rows(source)
-        numbers = (field.name for field in reader.schema if NUMBER_FIELD.items() <= (field.metadata or {}).items())
-        part.numbers.update(numbers)
-        counted_rows = _CountedRows()
-        incoming = pa.RecordBatchReader.from_batches(reader.schema, counted_rows.read(reader))
+        incoming = _Incoming(warehouse=self.warehouse, source=source, part=part)
         try:
-            self.workspace.fill(f"CREATE OR REPLACE TABLE {table} AS {query}", incoming)
+            self.workspace.fill(f"CREATE OR REPLACE TABLE {table} AS {query}", incoming.open)
         except duckdb.Error:
-            if counted_rows.failure is not None:
-                raise counted_rows.failure from None
+            if incoming.failure is not None:
+                raise incoming.failure from None
             # DuckDB's message includes the reader's traceback and possibly row values, which must not be logged.
             raise WarehouseError(
                 Problem(
@@ -265,17 +261,27 @@ class _Loading(Struct, frozen=True, kw_only=True):
                     hint="run it again; nothing was sent. If it persists, query the model in your warehouse",
                 )
             ) from None
-        return counted_rows.rows
+        return incoming.rows
 
 
-class _CountedRows(Struct):
-    """Counts a model's rows, and keeps the reader's error, because DuckDB only passes on its text."""
+class _Incoming(Struct, kw_only=True):
+    """The rows of a source, counted. It keeps the reader's error, because DuckDB only passes on its text."""
 
+    warehouse: Warehouse
+    source: RowSource
+    part: Part
     rows: int = 0
     failure: WarehouseError | None = None
 
-    def read(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-        """The reader's batches."""
+    def open(self) -> pa.RecordBatchReader:
+        """Query the source, once more if that was done before. Raises `WarehouseError`."""
+        reader = self.warehouse.rows(self.source)
+        numbers = (field.name for field in reader.schema if NUMBER_FIELD.items() <= (field.metadata or {}).items())
+        self.part.numbers.update(numbers)
+        self.rows = 0
+        return pa.RecordBatchReader.from_batches(reader.schema, self._counted(reader))
+
+    def _counted(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         try:
             for batch in reader:
                 self.rows += batch.num_rows

@@ -6,9 +6,9 @@ share it, so that one query can stream while others run.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -17,14 +17,16 @@ from dbt_stripe_sync.engine.payload.values import Unreadable
 from dbt_stripe_sync.model.tables import build_table, read_column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 BATCH_ROWS = 2_000
 # The text of a time with a zone, such as in a row's key, must not depend on the machine's time zone.
 TIME_ZONE = "SET TimeZone = 'UTC'"
-# Enough for FEW_ROWS rows with a state of any size. With more memory, DuckDB only caches blocks that it reads once.
+# Usually enough for FEW_ROWS rows with a state of any size. With more, DuckDB caches blocks that it reads only once.
 MEGABYTES_FOR_FEW_ROWS = 64
-FEW_ROWS = 50_000
+FEW_ROWS = 10_000
+
+T = TypeVar("T")
 
 
 def _columns(batch: pa.RecordBatch) -> list[list[Any]]:
@@ -68,12 +70,22 @@ def _within_memory() -> Iterator[None]:
         raise MemoryError(str(error)) from None
 
 
+def _begun(cursor: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, Any] | None) -> Iterator[pa.RecordBatch]:
+    """The batches of a query of which the first has been read: until then it joins and sorts."""
+    with _within_memory():
+        relation = cursor.sql(sql, params=dict(values)) if values else cursor.sql(sql)
+        reader = relation.to_arrow_reader(BATCH_ROWS)
+        first = next(reader, None)
+    return chain([] if first is None else [first], reader)
+
+
 class Workspace:
     """A run's scratch tables, in the schema `work`."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
-        (self._most_memory,) = self.one("SELECT parse_formatted_bytes(current_setting('memory_limit'))")
+        (self._most_memory,) = self._all("SELECT parse_formatted_bytes(current_setting('memory_limit'))")[0]
+        self._is_limited = False
         connection.execute(TIME_ZONE)
         connection.execute("ATTACH IF NOT EXISTS ':memory:' AS work")
         connection.execute(
@@ -92,44 +104,45 @@ class Workspace:
         )
 
     def expect_few_rows(self) -> None:
-        """Use little memory, because only rows that differ are read."""
-        self._limit_memory(min(self._most_memory, MEGABYTES_FOR_FEW_ROWS * 1_000_000))
+        """Use little memory until a statement needs more, because only rows that differ are read."""
+        # Rows of other syncs may need more memory already.
+        with suppress(duckdb.OutOfMemoryException):
+            self._limit_memory(min(self._most_memory, MEGABYTES_FOR_FEW_ROWS * 1_000_000))
+            self._is_limited = True
 
     def expect_all_rows(self) -> None:
         """Use the memory limit that the state was opened with, because every row of a model is read."""
         self._limit_memory(self._most_memory)
+        self._is_limited = False
 
     def _limit_memory(self, size: int) -> None:
         self.connection.execute(f"SET memory_limit = '{size} bytes'")
 
     def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> None:
-        """Run a statement that can run twice. Raises `MemoryError`.
+        """Run a statement. Raises `MemoryError` as `all` does."""
+        self.all(sql, values)
 
-        If the memory limit is too low for several threads, it runs again with one, as DuckDB recommends
-        (duckdb.org/docs/stable/guides/performance/how_to_tune_workloads).
+    def fill(
+        self, sql: str, open_reader: Callable[[], pa.RecordBatchReader], values: Mapping[str, Any] | None = None
+    ) -> None:
+        """Run a statement that reads `incoming`, a stream of Arrow batches. Raises `MemoryError` as `all` does.
+
+        `open_reader` is called again if the statement has to run again, because a stream can be read only once.
         """
-        try:
-            self.all(sql, values)
-        except MemoryError:
-            (threads,) = self.one("SELECT current_setting('threads')")
-            self.connection.execute("SET threads = 1")
-            try:
-                self.all(sql, values)
-            finally:
-                self.connection.execute(f"SET threads = {threads}")
 
-    def fill(self, sql: str, reader: pa.RecordBatchReader, values: Mapping[str, Any] | None = None) -> None:
-        """Run a statement that reads `incoming`, a stream of Arrow batches."""
-        self.connection.register("incoming", reader)
-        try:
-            self.all(sql, values)  # the stream can be read only once
-        finally:
-            self.connection.unregister("incoming")
+        def run() -> None:
+            self.connection.register("incoming", open_reader())
+            try:
+                self._all(sql, values)
+            finally:
+                self.connection.unregister("incoming")
+
+        self._with_enough_memory(run)
 
     def insert(self, table: str, schema: pa.Schema, rows: Sequence[Sequence[Any]]) -> None:
         """Add rows to a table. Their values are in the order of the schema's columns."""
         if rows:
-            self.fill(f"INSERT INTO {table} SELECT * FROM incoming", build_table(schema, rows).to_reader())
+            self.fill(f"INSERT INTO {table} SELECT * FROM incoming", build_table(schema, rows).to_reader)
 
     def one(self, sql: str, values: Mapping[str, Any] | None = None) -> tuple[Any, ...]:
         """The first row of a query; empty if there is none."""
@@ -139,12 +152,35 @@ class Workspace:
     def all(self, sql: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """All rows of a query with few rows. DuckDB blocks a connection until a result is read to the end.
 
-        Raises `MemoryError` if the memory limit is too low.
+        Raises `MemoryError` if the memory limit is too low even for one thread.
         """
+        return self._with_enough_memory(lambda: self._all(sql, values))
+
+    def _all(self, sql: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         with _within_memory():
             result = self.connection.execute(sql, dict(values)) if values else self.connection.execute(sql)
             rows: list[tuple[Any, ...]] = result.fetchall()
         return rows
+
+    def _with_enough_memory(self, run: Callable[[], T]) -> T:
+        """What `run` returns. If it raises `MemoryError`, it runs again with all memory, and then with one thread.
+
+        With one thread, statements need less memory (duckdb.org/docs/stable/guides/performance/how_to_tune_workloads).
+        """
+        if self._is_limited:
+            try:
+                return run()
+            except MemoryError:
+                self.expect_all_rows()
+        try:
+            return run()
+        except MemoryError:
+            ((threads,),) = self._all("SELECT current_setting('threads')")
+            self.connection.execute("SET threads = 1")
+            try:
+                return run()
+            finally:
+                self.connection.execute(f"SET threads = {threads}")
 
     def batches(self, sql: str, values: Mapping[str, Any] | None = None) -> Iterator[list[dict[str, Any]]]:
         """The rows of a query, some thousand at a time. Other statements may run meanwhile."""
@@ -157,13 +193,13 @@ class Workspace:
         """As `batches`, with each row as the values of its first `after` columns and a dict of the others."""
         with _within_memory(), self.connection.cursor() as cursor:
             cursor.execute(TIME_ZONE)
-            relation = cursor.sql(sql, params=dict(values)) if values else cursor.sql(sql)
-            for batch in relation.to_arrow_reader(BATCH_ROWS):
+            for batch in self._with_enough_memory(lambda: _begun(cursor, sql, values)):
                 names, columns = batch.schema.names[after:], _columns(batch)
                 first = zip(*columns[:after], strict=True) if after else repeat((), batch.num_rows)
                 rest = zip(*columns[after:], strict=True)
                 yield [(one, dict(zip(names, row, strict=True))) for one, row in zip(first, rest, strict=True)]
 
     def close(self) -> None:
-        """Drop the scratch tables."""
+        """Drop the scratch tables, and return the memory limit to that of the state."""
+        self.expect_all_rows()
         self.connection.execute("DETACH DATABASE IF EXISTS work")
