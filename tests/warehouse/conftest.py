@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
@@ -75,11 +76,12 @@ def _serve(listener, server):
 
 def _pump(source, sink):
     with sink:
-        try:
+        with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 sink.sendall(data)
-        except OSError:
-            return
+        # While the other thread waits for data from it, closing it alone doesn't end the connection.
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
