@@ -1,4 +1,4 @@
-"""A local, stateful Stripe over HTTP, for rehearsal, demo and tests. docs/sandbox.md says what it does and guesses."""
+"""A local, stateful Stripe over HTTP for rehearsals, demos and tests. docs/sandbox.md says what it does and guesses."""
 
 from dbt_stripe_sync.sandbox.faults import Fault, FaultKind
 from dbt_stripe_sync.sandbox.rates import RateLimits

@@ -1,4 +1,7 @@
-"""`python -m dbt_stripe_sync.sandbox`: the sandbox as a process. Its URL is the first line on standard output."""
+"""Runs the sandbox as a process of its own: `python -m dbt_stripe_sync.sandbox`.
+
+The first line on standard output is its URL.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters against the catalog: text from a form becomes typed values, or the error that Stripe answers."""
+"""Checks parameters against the catalog: turns a form's text into typed values, or raises Stripe's error."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.params import Param
 
 Parser: TypeAlias = Callable[[str, Any], Any]
-"""From a parameter's full name and its raw value to a typed value. Raises `ApiError`."""
+"""Turns a raw value into a typed one, given the parameter's full name. Raises `ApiError`."""
 
 _INTEGER = re.compile(r"-?[0-9]+\Z")
-# `created` and its like take a moment as well as a range.
+# `created` and similar parameters accept a single time as well as a range.
 _RANGE = frozenset({"gt", "gte", "lt", "lte"})
 # Parameters that accept an object's id or its description; the catalog only has the latter.
 _ID_OR_HASH = frozenset({"product", "external_account", "card"})
@@ -28,7 +28,7 @@ _BOOLEANS = {"true": True, "false": False}
 
 
 class Checker:
-    """Checks the parameters of one operation. Its parsers are built when the operation is first called."""
+    """Checks the parameters of one operation. Its parsers are built on the first call."""
 
     def __init__(self, params: Mapping[str, Param]) -> None:
         self._params = params
@@ -36,7 +36,7 @@ class Checker:
         self._required: tuple[str, ...] = ()
 
     def check(self, raw: dict[str, Any]) -> dict[str, Any]:
-        """Typed parameters, without `expand`. Raises the first `ApiError`."""
+        """Return the typed parameters, without `expand`. Raises `ApiError` for the first invalid one."""
         if self._parsers is None:
             params = self._params
             self._parsers = {name: _parser(param) for name, param in params.items()}
@@ -45,10 +45,10 @@ class Checker:
 
 
 class Unchecked:
-    """Accepts any parameters, as text, for operations that the catalog lacks."""
+    """Accepts any parameters as text, for operations that the catalog lacks."""
 
     def check(self, raw: dict[str, Any]) -> dict[str, Any]:
-        """The parameters, without `expand`."""
+        """Return the parameters, without `expand`."""
         return {name: as_lists(value) for name, value in raw.items() if name != "expand"}
 
 
@@ -137,7 +137,7 @@ def _list_parser(param: Param) -> Parser:
 
 
 def _map_parser(param: Param) -> Parser:
-    # An empty value removes a key (docs.stripe.com/api/metadata), so it is never refused inside a map of texts.
+    # An empty value removes a key (docs.stripe.com/api/metadata), so a map of strings always accepts it.
     item = _by_kind(param.values) if param.values is not None else _string
     removable = param.values is None or param.values.kind is not ParamKind.HASH
 
@@ -176,7 +176,7 @@ def _number(name: str, value: Any) -> str | float:
         exact = Decimal("nan")
     if not exact.is_finite():
         raise bad_request(f"Invalid decimal: {value}", name)
-    # Exact amounts (`unit_amount_decimal`) are text in Stripe's answers too, percentages and measures are numbers.
+    # Exact amounts (`unit_amount_decimal`) are strings in Stripe's answers, too; percentages and measures are numbers.
     return str(value) if "_decimal" in name else float(value)
 
 

@@ -1,4 +1,4 @@
-"""The sandbox's time: the machine's, or a test's, moved forward on demand."""
+"""The sandbox's clock: the machine's, or a test's, which can be moved forward."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ class Clock(Protocol):
     """A source of time."""
 
     def now(self) -> datetime:
-        """The wall clock, with its zone."""
+        """Return the wall-clock time, with its time zone."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never step back."""
+        """Return seconds that never go backward."""
         ...
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The system clock."""
 
     def now(self) -> datetime:
-        """The wall clock in UTC."""
+        """Return the wall-clock time in UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds since some start."""
+        """Return the seconds since an arbitrary start."""
         return time.monotonic()
 
 
@@ -39,15 +39,15 @@ class MovableClock:
         self.offset = offset
 
     def now(self) -> float:
-        """Unix seconds."""
+        """Return the time in Unix seconds."""
         return self._source.now().timestamp() + self.offset
 
     def monotonic(self) -> float:
-        """Seconds that only grow, for the rate limits; `advance` does not move them."""
+        """Return seconds that never go backward, for the rate limits. `advance` doesn't affect them."""
         return self._source.monotonic()
 
     def advance(self, seconds: float) -> None:
-        """Move the wall clock forward. Raises `ValueError` for a step back."""
+        """Move the wall clock forward. Raises `ValueError` if `seconds` is negative."""
         if seconds < 0:
             raise ValueError("the clock only moves forward")
         self.offset += seconds

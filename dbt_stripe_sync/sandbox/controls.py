@@ -1,11 +1,11 @@
-"""The sandbox's own HTTP controls under `/_sandbox/`, for tests that steer a sandbox in another process.
+"""The sandbox's HTTP controls under `/_sandbox/`, for tests that control a sandbox in another process.
 
-- `GET /_sandbox` says what it is: url, account, api_key, now.
-- `POST /_sandbox/faults` takes a `Fault` as JSON, `GET` lists those that wait, `DELETE` forgets them.
-- `GET /_sandbox/requests[?writes=1]` is the log, `DELETE` empties it.
-- `GET /_sandbox/objects/KIND[?livemode=1&account=acct_x&count=1]` lists live objects, oldest first.
-- `POST /_sandbox/clock` `{"advance": seconds}` moves the time; `GET` shows it.
-- `POST /_sandbox/reset` forgets objects, saved answers, faults and the log.
+- `GET /_sandbox` describes the sandbox: account, api_key, now.
+- `POST /_sandbox/faults` adds a `Fault` given as JSON, `GET` lists the pending ones, `DELETE` deletes them.
+- `GET /_sandbox/requests[?writes=1]` returns the request log, `DELETE` clears it.
+- `GET /_sandbox/objects/KIND[?livemode=1&account=acct_x&count=1]` lists live objects, oldest first, or counts them.
+- `POST /_sandbox/clock` `{"advance": seconds}` moves the clock forward; `GET` shows its time.
+- `POST /_sandbox/reset` deletes objects, saved answers, faults and the request log.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PREFIX = "/_sandbox"
 
 
 async def handle_control(front: Front, request: web.BaseRequest) -> web.Response:
-    """Answer one control request; 400 says what is wrong with it, 404 that there is no such control."""
+    """Answer one control request: 400 with the reason if it is invalid, 404 if there is no such control."""
     parts = request.path.removeprefix(PREFIX).strip("/").split("/")
     control = _CONTROLS.get((request.method, parts[0]))
     if control is None:

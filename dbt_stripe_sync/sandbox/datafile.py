@@ -1,4 +1,4 @@
-"""The sandbox's data file: SQLite, one transaction a request, so that a kill leaves whole requests or none."""
+"""The sandbox's data file: SQLite, with one transaction per request, so that a kill never leaves half a request."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ create table if not exists settings (name text primary key, value text);
 """
 
 Place = tuple[str, bool]
-"""Account and livemode."""
+"""An account's id and livemode."""
 
 
 class DataFile:
-    """Use it from one thread. Raises `ValueError` if the file isn't a data file."""
+    """The data file, to be used from a single thread. Raises `ValueError` if the file isn't a data file."""
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -48,7 +48,7 @@ class DataFile:
         if version not in (0, FORMAT):
             raise sqlite3.DatabaseError(f"it has format {version}, this version reads format {FORMAT}")
         self._db.execute("pragma journal_mode = wal")
-        # A killed process loses nothing with this; only a crash of the machine could.
+        # Nothing is lost if the process is killed; only a crash of the machine could lose data.
         self._db.execute("pragma synchronous = off")
         self._db.executescript(_SCHEMA)
         self._db.execute(f"pragma user_version = {FORMAT}")
@@ -60,7 +60,7 @@ class DataFile:
         removed: list[tuple[str, str]],
         answer: tuple[str, SavedAnswer] | None,
     ) -> None:
-        """Keep one request's effects and its saved answer together."""
+        """Save one request's effects together with its answer."""
         if not written and not removed and answer is None:
             return
         account, live = place
@@ -96,30 +96,30 @@ class DataFile:
         cursor.execute("commit")
 
     def objects(self) -> Iterator[tuple[Place, Record]]:
-        """Everything held, in the order of creation."""
+        """Iterate over all objects in order of creation."""
         for row in self._db.execute("select * from objects order by serial"):
             account, live, kind, id_, serial, gone, visible_at, body, hidden = row
             record = Record(kind, id_, serial, orjson.loads(body), orjson.loads(hidden), bool(gone), visible_at)
             yield (account, bool(live)), record
 
     def answers(self) -> Iterator[tuple[Place, str, SavedAnswer]]:
-        """Every saved answer."""
+        """Iterate over all saved answers."""
         for account, live, key, fingerprint, status, body, request_id, saved_at in self._db.execute(
             "select * from answers"
         ):
             yield (account, bool(live)), key, SavedAnswer(fingerprint, status, body, request_id, saved_at)
 
     def setting(self, name: str) -> str | None:
-        """A value kept by `set_setting`."""
+        """Return a value saved by `set_setting`, or None."""
         row = self._db.execute("select value from settings where name = ?", (name,)).fetchone()
         return None if row is None else row[0]
 
     def set_setting(self, name: str, value: str) -> None:
-        """Keep a value."""
+        """Save a value."""
         self._db.execute("insert or replace into settings values (?, ?)", (name, value))
 
     def clear(self) -> None:
-        """Delete all objects and answers."""
+        """Delete all objects, answers and settings."""
         self._db.executescript("delete from objects; delete from answers; delete from settings;")
 
     def close(self) -> None:

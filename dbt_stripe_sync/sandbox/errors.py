@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-# A shorter key is not shown at all.
+# Keys up to this length are masked completely.
 # A guess: `wording`.
 _SHOWN_LENGTH = 12
 
 
 class ApiError(Exception):
-    """An answer that is not 2xx. `headers` go out with it; `saved` says whether an idempotency key keeps it."""
+    """An answer that isn't 2xx. `headers` are sent with it; `saved` says whether an idempotency key keeps it."""
 
     def __init__(  # noqa: PLR0913 - Stripe's error object has these fields
         self,
@@ -33,7 +33,7 @@ class ApiError(Exception):
         self.saved = saved
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """The JSON that the API answers with."""
+        """Return the JSON body of the answer."""
         error: dict[str, Any] = {"message": self.message, "type": self.type}
         if self.code is not None:
             error["code"] = self.code
@@ -45,13 +45,13 @@ class ApiError(Exception):
 
 
 def no_such(kind: str, id: str, param: str, status: int = 404) -> ApiError:  # noqa: A002 - Stripe's own word
-    """The object does not exist: 404 if the URL names it, 400 if a parameter does."""
+    """The object doesn't exist: 404 if the URL names it, 400 if a parameter does."""
     thing = kind.rsplit(".", 1)[-1].replace("_", " ")
     return ApiError(f"No such {thing}: '{id}'", status=status, code="resource_missing", param=param)
 
 
 def bad_request(message: str, param: str | None = None, code: str | None = None) -> ApiError:
-    """A 400 with the parameter that caused it."""
+    """A 400; `param` names the parameter that caused it."""
     return ApiError(message, code=code, param=param)
 
 
@@ -64,14 +64,14 @@ def unknown_url(method: str, path: str) -> ApiError:
     )
 
 
-# The account of every key that does not name another.
+# The account of keys that don't name one.
 ACCOUNT = "acct_sandbox"
 # Permissions that aren't named after their path: for Stripe's permissions, a price is a plan.
 _PERMISSIONS = {"prices": "plan", "invoiceitems": "invoice", "subscription_items": "subscription"}
 
 
 def unauthorized(key: str) -> ApiError:
-    """The key is missing or wrong. Like Stripe's, the message shows only the key's ends."""
+    """The key is missing or invalid. Like Stripe's, the message shows only the start and the end of the key."""
     if not key:
         return ApiError(
             "You did not provide an API key. You need to provide your API key in the Authorization header, using "
@@ -93,7 +93,7 @@ def session_expired() -> ApiError:
 
 
 def forbidden(method: str, path: str, account: str) -> ApiError:
-    """The restricted key may not do this. Stripe names the account and the permission (stripe/stripe-node#2246)."""
+    """The restricted key lacks a permission. Stripe names the account and the permission (stripe/stripe-node#2246)."""
     kind = path.split("/")[2] if path.count("/") > 1 else path
     permission = "accounts_kyc_basic" if kind == "account" else _PERMISSIONS.get(kind, kind.removesuffix("s"))
     needed = f"rak_{permission}_{'read' if method == 'GET' else 'write'}"
@@ -106,7 +106,7 @@ def forbidden(method: str, path: str, account: str) -> ApiError:
 
 
 def rate_limited(reason: str) -> ApiError:
-    """429 with its reason and, as Stripe does it, without `Retry-After` (docs.stripe.com/rate-limits)."""
+    """A 429 with its reason and, like Stripe's, without `Retry-After` (docs.stripe.com/rate-limits)."""
     return ApiError(
         "Request rate limit exceeded. Learn more about rate limits here: https://stripe.com/docs/rate-limits.",
         status=429,
@@ -116,7 +116,7 @@ def rate_limited(reason: str) -> ApiError:
 
 
 def lock_timeout() -> ApiError:
-    """Another request held the object (docs.stripe.com/rate-limits, "Object lock timeouts"): 429 without a reason."""
+    """Another request locks the object (docs.stripe.com/rate-limits, "Object lock timeouts"): 429 without a reason."""
     return ApiError(
         "This object cannot be accessed right now because another API request or Stripe process is currently "
         "accessing it. If you see this error intermittently, retry the request. If you see this error frequently and "
@@ -127,7 +127,7 @@ def lock_timeout() -> ApiError:
 
 
 def server_error(status: int) -> ApiError:
-    """Stripe's own failure. Only a 500 is kept under the idempotency key: 502 to 504 come from in front of it."""
+    """A failure of Stripe's. A key saves only a 500: 502 to 504 come from proxies in front of the API."""
     return ApiError(
         "An unknown error occurred. If this error persists, contact us at https://support.stripe.com/.",
         status=status,
@@ -137,5 +137,5 @@ def server_error(status: int) -> ApiError:
 
 
 def declined() -> ApiError:
-    """The customer's card refuses the payment (docs.stripe.com/declines)."""
+    """The customer's card was declined (docs.stripe.com/declines)."""
     return ApiError("Your card was declined.", status=402, type="card_error", code="card_declined")

@@ -1,4 +1,4 @@
-"""What a request expands, and whether it exists (docs.stripe.com/api/expanding_objects)."""
+"""Checks that the fields which a request expands can be expanded (docs.stripe.com/api/expanding_objects)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_EXPANDED_LEVELS = 4
 
 
 def read_expand(paths: Iterable[str]) -> tuple[str, ...]:
-    """What a request expands. Raises the `ApiError` for a path that is too deep."""
+    """Return the paths that a request expands. Raises `ApiError` for a path that is too deep."""
     wanted = tuple(paths)
     for path in wanted:
         if path.count(".") >= MOST_EXPANDED_LEVELS:
@@ -30,9 +30,9 @@ def read_expand(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_expand(body: Body, listed: str | None, paths: Iterable[str]) -> None:
-    """Raise the `ApiError` for a path that leads to nothing, or to a plain value.
+    """Raise `ApiError` for a path that doesn't exist, or that leads to a plain value.
 
-    `listed` is the kind of objects of an empty page, if known.
+    `listed` is the kind of the objects on a page, if known. It is needed if the page is empty.
     """
     is_page = body.get("object") in PAGES
     for path in paths:

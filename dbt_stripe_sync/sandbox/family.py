@@ -1,4 +1,4 @@
-"""What the generic core needs to know about one kind of object, and its defaults."""
+"""One kind of object as the generic core sees it, and the core's default operations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Ask(Struct, frozen=True, kw_only=True):
-    """One API request, checked: `params` are typed, `''` standing for a parameter to clear. `url` is the path."""
+    """A validated API request. `params` are typed; `''` means that a parameter is to be cleared. `url` is the path."""
 
     resource: str
     operation: str
@@ -30,11 +30,11 @@ class Ask(Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """The id of the object that the URL names last."""
+        """The id of the last object that the URL names."""
         return list(self.path.values())[-1]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """A parameter; `default` if it is missing or cleared."""
+        """Return a parameter, or `default` if it is missing or cleared."""
         value = self.params.get(name)
         return default if value is None or value == "" else value
 
@@ -46,7 +46,7 @@ Filter: TypeAlias = "str | Callable[[Work, Body, Any], bool]"
 class ExtraRoute(Struct, frozen=True, kw_only=True):
     """An operation that the catalog lacks.
 
-    With `handler` None, the core handles it. Without `params`, its parameters aren't checked.
+    If `handler` is None, the core handles it. If `params` is None, its parameters aren't checked.
     """
 
     name: str
@@ -57,24 +57,27 @@ class ExtraRoute(Struct, frozen=True, kw_only=True):
 
     @property
     def path_params(self) -> tuple[str, ...]:
-        """The names in braces."""
+        """The names of the path's parameters."""
         return tuple(step.strip("{}") for step in self.path.split("/") if step.startswith("{"))
 
 
 class Family(Struct, frozen=True, kw_only=True):
-    """One kind of object.
+    """One kind of object: its names, its defaults, and where it differs from what the core does.
 
-    `kind` is the catalog's resource name and the store's table; `object` what the API calls it. `blank` is what a new
-    object shows before its parameters. `parents` maps path parameters to the field that holds them. `operations`
-    replaces what the core does, by operation name. `filters` says how a list parameter selects where it isn't equality
-    with the field of its name: a dotted path, or a function of the request's work, the object and the value.
-    `on_demand` are fields that only `expand` shows, `computed` makes those that aren't stored. `render` gives what the
-    API shows of a stored body.
-    `tombstone` keeps `deleted: true` objects retrievable. `tick` is called for each live object when time has moved.
-    `routes` are operations that the catalog, which knows what can be created, lacks. `hidden_unless` are the list
-    parameters of which one must be given for a list to show what belongs to a test clock; without any it shows all.
-    `listed_as` are
-    filters that a list applies where the request doesn't give them.
+    - `kind` is the resource's name in the catalog, and its table in the store. `object` is the API's name for it.
+    - `blank` is a new object before its parameters are applied.
+    - `parents` maps path parameters to the fields that hold them.
+    - `operations` replaces the core's handlers, by operation name.
+    - `filters` is for list parameters that don't simply equal the field of the same name. It maps them to a dotted
+      path, or to a function of the request's work, the object and the value.
+    - `on_demand` names the fields that are shown only if expanded. `computed` builds fields that aren't stored.
+    - `render` turns a stored body into what the API shows.
+    - `tombstone` keeps deleted objects retrievable, as `deleted: true`.
+    - `tick` is called for each live object after the time has moved.
+    - `routes` are further operations: the catalog has only resources that can be created.
+    - `hidden_unless` names list parameters. Unless one of them is given, a list omits objects that belong to a test
+      clock. If it is empty, lists show everything.
+    - `listed_as` are filters that a list applies unless the request sets them.
     """
 
     kind: str
@@ -95,7 +98,7 @@ class Family(Struct, frozen=True, kw_only=True):
 
 
 def new_body(family: Family, work: Work, *, id: str | None = None) -> Body:  # noqa: A002 - Stripe's own word
-    """A blank object with its id, `object`, `created` and `livemode`."""
+    """Return a blank object with its id, `object`, `created` and `livemode`."""
     body: Body = {"id": id or new_id(family.prefix), "object": family.object}
     body.update(copy_json(family.blank() if callable(family.blank) else family.blank))
     if body.get("created", 0) is not None:
@@ -105,14 +108,14 @@ def new_body(family: Family, work: Work, *, id: str | None = None) -> Body:  # n
 
 
 def own_id(work: Work, kind: str, id: str, noun: str) -> str:  # noqa: A002 - Stripe's own word
-    """An id that the caller chose. Raises `ApiError` if it is taken."""
+    """Return the id that the caller chose. Raises `ApiError` if it is taken."""
     if work.has(kind, id):
         raise ApiError(f"{noun} already exists.", code="resource_already_exists", param="id")
     return id
 
 
 def create(family: Family, work: Work, ask: Ask) -> Body:
-    """A new object that shows its parameters."""
+    """Create an object from the request's parameters."""
     body = new_body(family, work)
     for path_param, shown_as in family.parents.items():
         if path_param in ask.path:
@@ -124,14 +127,14 @@ def create(family: Family, work: Work, ask: Ask) -> Body:
 
 
 def merged(default: Any, given: Any) -> Any:
-    """A hash keeps what a request does not say of it."""
+    """Merge a hash; keys that the request doesn't mention keep their values. Any other value replaces the default."""
     if isinstance(default, dict) and isinstance(given, dict):
         return {**default, **{key: merged(default.get(key), value) for key, value in given.items()}}
     return given
 
 
 def retrieve(family: Family, work: Work, ask: Ask) -> Body:
-    """The object; also a deleted one if the family keeps tombstones."""
+    """Return the object, even a deleted one if the family keeps tombstones."""
     shown = work.shown(family.kind, ask.id)
     if shown is not None and family.tombstone:
         return shown
@@ -139,7 +142,7 @@ def retrieve(family: Family, work: Work, ask: Ask) -> Body:
 
 
 def within_parents(family: Family, work: Work, ask: Ask) -> Body:
-    """The live object of the URL, if it belongs to the parents that the URL names. Raises `ApiError`."""
+    """Return the URL's live object. Raises `ApiError` if it is missing, or doesn't belong to the URL's parents."""
     body = work.get(family.kind, ask.id)
     for path_param, shown_as in family.parents.items():
         if path_param in ask.path and body.get(shown_as) != ask.path[path_param]:
@@ -148,7 +151,7 @@ def within_parents(family: Family, work: Work, ask: Ask) -> Body:
 
 
 def update(family: Family, work: Work, ask: Ask) -> Body:
-    """The object with the parameters put over it."""
+    """Update the object with the request's parameters."""
     within_parents(family, work, ask)
     body = work.edit(family.kind, ask.id)
     apply_params(body, ask.params)
@@ -156,7 +159,7 @@ def update(family: Family, work: Work, ask: Ask) -> Body:
 
 
 def delete(family: Family, work: Work, ask: Ask) -> Body:
-    """Remove the object."""
+    """Delete the object."""
     body = within_parents(family, work, ask)
     deleted = {"id": body["id"], "object": family.object, "deleted": True}
     work.remove(family.kind, body["id"], tombstone=dict(deleted) if family.tombstone else None)
@@ -164,16 +167,16 @@ def delete(family: Family, work: Work, ask: Ask) -> Body:
 
 
 def reference(work: Work, kind: str, id: str, param: str) -> Body:  # noqa: A002 - Stripe's own word
-    """The live object that a parameter names. Raises Stripe's 400 if there is none."""
+    """Return the live object that a parameter names. Raises Stripe's 400 if there is none."""
     return work.get(kind, id, param=param, status=400)
 
 
 def customer_of(work: Work, params: Mapping[str, Any]) -> Body:
-    """The customer that a request is about; no account is one here. Raises `ApiError`."""
+    """Return the customer that a request names. Raises `ApiError` if there is none; accounts aren't customers here."""
     name = "customer" if params.get("customer") else "customer_account"
     return reference(work, "customer", str(params[name]), name)
 
 
 def refuse(message: str, param: str | None = None, code: str | None = None) -> ApiError:
-    """A 400 of a family's own rule."""
+    """A 400 for one of a family's own rules."""
     return bad_request(message, param=param, code=code)

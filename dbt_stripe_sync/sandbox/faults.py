@@ -22,7 +22,7 @@ from dbt_stripe_sync.sandbox.errors import (
 
 
 class FaultKind(Enum):
-    """The ways in which a request fails."""
+    """The ways in which a request can fail."""
 
     LATENCY = "latency"
     STATUS = "status"
@@ -45,16 +45,16 @@ REFUSALS = frozenset(
         FaultKind.FORBIDDEN,
     }
 )
-"""Answers that Stripe gives before it looks at the request: nothing happens and nothing is kept under the key."""
+"""Answers that Stripe gives before it processes a request: nothing happens, and nothing is saved under the key."""
 
 
 class Fault(Struct, frozen=True, kw_only=True):
-    """One rule. It hits requests whose method and path match, after the first `skip`, at most `count` times.
+    """One fault. It affects requests whose method and path match: it skips the first `skip`, and hits at most `count`.
 
-    `path` is a regular expression that is searched in the path (`^/v1/customers$`). `count` None means forever.
-    `after_effect` means that Stripe has done the work before the fault occurs. `seconds` is the latency, or how long a
-    hang lasts. `status` is the answer's of a `STATUS` fault (500, 502, 503 …); `reason` the rate limit's.
-    `should_retry` sends `Stripe-Should-Retry`.
+    `path` is a regular expression that is searched in the path (`^/v1/customers$`). If `count` is None, there is no
+    limit. With `after_effect`, the fault occurs after Stripe has done the work. `seconds` is the latency, or how long a
+    hang lasts. `status` is the status code of a `STATUS` fault (500, 502, 503 …), and `reason` the reason of a rate
+    limit. `should_retry` sets the header `Stripe-Should-Retry`.
     """
 
     kind: FaultKind
@@ -71,7 +71,7 @@ class Fault(Struct, frozen=True, kw_only=True):
 
     @staticmethod
     def latency(seconds: float, **match: Any) -> Fault:
-        """Answer late. The idempotency key counts as in use meanwhile."""
+        """Answer late. Meanwhile the idempotency key counts as in use."""
         return Fault(kind=FaultKind.LATENCY, seconds=seconds, **match)
 
     @staticmethod
@@ -81,7 +81,7 @@ class Fault(Struct, frozen=True, kw_only=True):
 
     @staticmethod
     def rate_limited(reason: str = "global-rate", **match: Any) -> Fault:
-        """Answer 429 for `global-rate`, `global-concurrency`, `endpoint-rate`, `endpoint-concurrency` or another."""
+        """Answer 429 with `global-rate`, `global-concurrency`, `endpoint-rate`, `endpoint-concurrency` or another."""
         return Fault(kind=FaultKind.RATE_LIMITED, reason=reason, **match)
 
     @staticmethod
@@ -91,7 +91,7 @@ class Fault(Struct, frozen=True, kw_only=True):
 
     @staticmethod
     def conflict(**match: Any) -> Fault:
-        """Answer 409 as if the key were in use."""
+        """Answer 409, as if the idempotency key were in use."""
         return Fault(kind=FaultKind.CONFLICT, **match)
 
     @staticmethod
@@ -111,27 +111,27 @@ class Fault(Struct, frozen=True, kw_only=True):
 
     @staticmethod
     def not_json(*, after_effect: bool = True, status: int = 200, **match: Any) -> Fault:
-        """Answer with a page that is not JSON, as a proxy does."""
+        """Answer with a page that isn't JSON, as a proxy might."""
         return Fault(kind=FaultKind.NOT_JSON, after_effect=after_effect, status=status, **match)
 
     @staticmethod
     def hang(seconds: float = 3600.0, *, after_effect: bool = True, **match: Any) -> Fault:
-        """Keep the connection open and say nothing, then drop it."""
+        """Keep the connection open without answering, then drop it."""
         return Fault(kind=FaultKind.HANG, seconds=seconds, after_effect=after_effect, **match)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values for the control API."""
+        """Return the fault as plain values, for the control API."""
         return {**asdict(self), "kind": self.kind.value}
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> Fault:
-        """The reverse. Raises `ValueError` or `TypeError` for what is no fault."""
+        """The reverse of `as_json`. Raises `ValueError` or `TypeError` if the values aren't a valid fault."""
         fault = Fault(**{**values, "kind": FaultKind(values["kind"])})
         re.compile(fault.path or "")
         return fault
 
     def refusal(self, method: str, path: str, idempotency_key: str) -> ApiError:
-        """The error that a refusal or a status fault answers with."""
+        """Return the error that a refusal or a status fault answers with."""
         if self.kind is FaultKind.RATE_LIMITED:
             error = rate_limited(self.reason)
         elif self.kind is FaultKind.LOCK_TIMEOUT:
@@ -150,7 +150,7 @@ class Fault(Struct, frozen=True, kw_only=True):
 
 
 def key_in_use(key: str) -> ApiError:
-    """409: a request with the same key is being worked on (docs.stripe.com/error-codes, `idempotency_key_in_use`)."""
+    """409: another request with this key is in progress (docs.stripe.com/error-codes, `idempotency_key_in_use`)."""
     return ApiError(
         "There is currently another in-progress request using this Idempotent Key (that probably means you submitted "
         f"twice, and the other request is still going through): {key}. Please try again later.",
@@ -161,26 +161,26 @@ def key_in_use(key: str) -> ApiError:
 
 
 class FaultTable:
-    """The faults that wait for their requests."""
+    """The pending faults."""
 
     def __init__(self, seed: int | None = None) -> None:
         self._waiting: list[_Waiting] = []
         self._random = random.Random(seed)  # noqa: S311 - a coin for tests
 
     def add(self, fault: Fault) -> None:
-        """Inject `fault` from now on."""
+        """Inject `fault` into matching requests from now on."""
         self._waiting.append(_Waiting(fault))
 
     def clear(self) -> None:
-        """Delete them all."""
+        """Delete all faults."""
         self._waiting.clear()
 
     def pending(self) -> list[Fault]:
-        """Those that can still hit."""
+        """Return the faults that can still occur."""
         return [waiting.fault for waiting in self._waiting]
 
     def strike(self, method: str, path: str) -> list[Fault]:
-        """The faults that affect this request, each counted."""
+        """Return the faults that affect this request, and count each of them."""
         if not self._waiting:
             return []
         struck = [w for w in self._waiting if w.strikes(method, path, self._random)]

@@ -11,10 +11,10 @@ MAX_DEPTH = 12
 
 
 def parse_form(raw: str) -> dict[str, Any]:
-    """Decode a body into nested dicts of text; lists are dicts whose keys count from `"0"`.
+    """Decode a body into nested dicts of strings. Lists become dicts with keys from `"0"` up.
 
-    Whether `{"0": …}` is a list or a hash with such a key is known to the parameter's type, so it is decided there.
-    Raises `ApiError` if one name is used both as a value and as a hash.
+    Only the parameter's type says whether `{"0": …}` is a list or a hash with that key, so the checker decides. Raises
+    `ApiError` if a name is used both as a value and as a hash.
     """
     tree: dict[str, Any] = {}
     if not raw:
@@ -50,7 +50,7 @@ def _put(tree: dict[str, Any], name: str, text: str) -> None:
 
 
 def as_lists(value: Any) -> Any:
-    """The same with every hash that counts from `"0"` as a list, for reading by people and tests."""
+    """Return the value with lists instead of hashes whose keys count from `"0"`, for people and tests to read."""
     if not isinstance(value, dict):
         return value
     if value and all(key == str(index) for index, key in enumerate(value)):

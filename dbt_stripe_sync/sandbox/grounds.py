@@ -1,6 +1,6 @@
-"""Why the sandbox rejects requests, and whether a plan finds that: a source for every function, or none.
+"""Why the sandbox rejects requests: the source of each function that raises, and whether plans find the error.
 
-The rules on single values are separate data (`stripe_api.rules`); these depend on several parameters or objects. The
+The rules on single values are separate data (`stripe_api.rules`). These depend on several parameters or objects. The
 test of docs/stripe-rules.md finds the functions and their messages in the code.
 """
 
@@ -142,7 +142,7 @@ _TYPES = "yes, by the types in the catalog"
 _TABLE = "yes, by the first table"
 _AMONG_ROWS = "yes, among the rows of a plan (`rules/counts.py`); not for objects that have ended"
 _STATUS_READ = "yes: the plan reads the status before each step that a sync can take"
-# These need the account: the objects that a row names by id, or what others change between the plan and the call.
+# These depend on the account: on objects that a row names by id, or on what others change between plan and call.
 _PRICE = (
     "yes, for up to 1,000 prices: whether they are active and of the right kind (`rules/named_prices.py`), not whether "
     "an id exists"
@@ -223,5 +223,5 @@ _FORESEEN: Mapping[str, str] = {
 
 
 def foreseen(name: str) -> str:
-    """Whether a plan finds an error, or why it can't. Raises `KeyError` if that isn't known."""
+    """Return whether a plan finds an error, or why it can't. Raises `KeyError` for an unknown function."""
     return _FORESEEN.get(name) or _FORESEEN[name.partition(".")[0]]

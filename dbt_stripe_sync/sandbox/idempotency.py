@@ -1,4 +1,4 @@
-"""Saved answers of idempotency keys (docs.stripe.com/api/idempotent_requests)."""
+"""Answers saved under idempotency keys (docs.stripe.com/api/idempotent_requests)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_KEY_LENGTH = 255
 
 
 class SavedAnswer(Struct, frozen=True):
-    """What the first request with a key was answered; `saved_at` is Unix seconds."""
+    """The answer to the first request with a key. `saved_at` is in Unix seconds."""
 
     fingerprint: str
     status: int
@@ -25,14 +25,14 @@ class SavedAnswer(Struct, frozen=True):
 
 
 class SavedAnswers:
-    """The keys of one account and mode."""
+    """The idempotency keys of one account and mode."""
 
     def __init__(self) -> None:
         self._answers: dict[str, SavedAnswer] = {}
         self._in_flight: dict[str, str] = {}
 
     def begin(self, key: str, fingerprint: str, now: float) -> SavedAnswer | None:
-        """The saved answer, or None after marking the key as in use.
+        """Return the saved answer, or mark the key as in use and return None.
 
         Raises `ApiError` if Stripe would reject the key.
         """
@@ -57,11 +57,11 @@ class SavedAnswers:
         return saved
 
     def end(self, key: str, answer: SavedAnswer | None) -> None:
-        """End the request. With None nothing is saved, so that the key may be used again."""
+        """End the request. If `answer` is None, nothing is saved, so that the key can be used again."""
         self._in_flight.pop(key, None)
         if answer is not None:
             self._answers[key] = answer
 
     def load(self, key: str, answer: SavedAnswer) -> None:
-        """Put back what a data file held."""
+        """Restore an answer from a data file."""
         self._answers[key] = answer

@@ -13,15 +13,15 @@ REQUEST_ID_LENGTH = 14
 
 
 def new_id(prefix: str, length: int = ID_LENGTH) -> str:
-    """`prefix_` and `length` random letters and digits."""
+    """Return `prefix_` followed by `length` random letters and digits."""
     return f"{prefix}_{''.join(_SYSTEM.choices(_ALPHABET, k=length))}"
 
 
 def new_request_id() -> str:
-    """The `Request-Id` of an answer."""
+    """Return a new `Request-Id`."""
     return new_id("req", REQUEST_ID_LENGTH)
 
 
 def new_code(length: int = 8) -> str:
-    """A code as Stripe makes it for coupons, promotion codes and invoice prefixes."""
+    """Return a code like those that Stripe generates for coupons, promotion codes and invoice prefixes."""
     return "".join(_SYSTEM.choices(string.ascii_uppercase + string.digits, k=length))

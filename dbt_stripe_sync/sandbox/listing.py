@@ -20,12 +20,12 @@ DEFAULT_LIMIT = 10
 MAX_LIMIT = 100
 _PAGING = frozenset({"limit", "starting_after", "ending_before", "expand"})
 _RANGE = frozenset({"gt", "gte", "lt", "lte"})
-# List parameters whose field has another name, for every resource.
+# List parameters whose field has a different name, for every resource.
 _ALIASES = {"ids": "id", "lookup_keys": "lookup_key"}
 
 
 def list_objects(family: Family, work: Work, ask: Ask) -> Body:
-    """One page, newest object first. Raises `ApiError` for a cursor that names nothing."""
+    """Return one page, newest object first. Raises `ApiError` for an unknown cursor."""
     table = work.store.table(family.kind)
     limit = read_limit(ask.params)
     wanted = {name: value for name, value in ask.params.items() if name not in _PAGING and value != ""}
@@ -54,7 +54,7 @@ def list_objects(family: Family, work: Work, ask: Ask) -> Body:
 
 
 def search_objects(family: Family, work: Work, ask: Ask) -> Body:
-    """One page of a search, over what the index knows."""
+    """Return one page of search results. Changes that the search index doesn't show yet are missing."""
     limit = read_limit(ask.params)
     query = parse_query(family.kind, str(ask.params.get("query", "")))
     found = find_records(work.store.table(family.kind), query, work.moment)
@@ -71,7 +71,7 @@ def search_objects(family: Family, work: Work, ask: Ask) -> Body:
 
 
 def page_of(bodies: Iterable[Body], ask: Ask) -> Body:
-    """One page of objects that are already selected, in their order."""
+    """Return one page of objects that are already selected and ordered."""
     found = list(bodies)
     limit = read_limit(ask.params)
     ids = [body["id"] for body in found]
@@ -87,7 +87,7 @@ def page_of(bodies: Iterable[Body], ask: Ask) -> Body:
 
 
 def read_limit(params: Mapping[str, Any]) -> int:
-    """The page size. Raises `ApiError` outside of 1 to 100."""
+    """Return the page size. Raises `ApiError` if it isn't between 1 and 100."""
     given = params.get("limit")
     limit = DEFAULT_LIMIT if given is None or given == "" else int(given)
     if limit > MAX_LIMIT:
@@ -102,7 +102,7 @@ def read_limit(params: Mapping[str, Any]) -> int:
 
 
 def in_list(bodies: Iterable[Body], url: str) -> Body:
-    """A complete list inside an object."""
+    """Return a complete list, to be nested in an object."""
     return {"object": "list", "data": list(bodies), "has_more": False, "url": url}
 
 
@@ -166,7 +166,7 @@ def _holds(family: Family, work: Work, body: Body, name: str, value: Any) -> boo
 
 
 def in_range(found: float, bounds: Any) -> bool:
-    """Whether a time is within `gt`, `gte`, `lt` and `lte`, or equals the one given."""
+    """Return whether a time is within `gt`, `gte`, `lt` and `lte`, or equals a given time."""
     if not isinstance(bounds, dict):
         return bool(found == bounds)
     return bool(

@@ -1,4 +1,4 @@
-"""How parameters change an object: values replace, `''` empties, metadata merges key by key."""
+"""How parameters change an object: values replace, `''` clears, metadata is merged key by key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def apply_params(body: Body, params: Mapping[str, Any], *, leave: Iterable[str] = ()) -> None:
-    """Put each parameter but those of `leave` under its own name. A hash is replaced as a whole, metadata is merged."""
+    """Set the parameters on an object, except those in `leave`. Hashes are replaced as a whole; metadata is merged."""
     skipped = frozenset(leave)
     for name, value in params.items():
         if name == "expand" or name in skipped:
@@ -27,15 +27,15 @@ def apply_params(body: Body, params: Mapping[str, Any], *, leave: Iterable[str] 
 
 
 def plain(value: Any) -> Any:
-    """A parameter as an object shows it: `''` is null, at any depth."""
+    """Return a parameter as an object shows it: `''` becomes null, at any depth."""
     return map_leaves(value, lambda leaf: None if leaf == "" else leaf)
 
 
 def merge_metadata(before: Mapping[str, str], given: Any, *, param: str = "metadata") -> dict[str, str]:
-    """The metadata after a request: `''` alone clears it, an empty value removes its key.
+    """Return the metadata after a request: `''` clears it, and an empty value removes its key.
 
-    The limits of one request are checked before. Raises `ApiError` if the result has too many keys (the limit is on the
-    object, docs.stripe.com/api/metadata).
+    The limits of a single request are checked before. Raises `ApiError` if the result has too many keys: that limit
+    applies to the object (docs.stripe.com/api/metadata).
     """
     if given == "" or given is None:
         return {}

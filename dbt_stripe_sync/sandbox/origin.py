@@ -1,7 +1,7 @@
 """Restricts the sandbox to programs on this machine, excluding pages in a browser.
 
-A foreign page can reach the loopback interface from the user's browser: by a form or `fetch` (then `Origin` names it),
-or under a host name that resolves to 127.0.0.1 (then `Host` has that name).
+A foreign page in the user's browser can reach the loopback interface in two ways. With a form or `fetch`, `Origin`
+names the page. Through a host name that resolves to 127.0.0.1, `Host` has that name.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def check_origin(headers: Mapping[str, str]) -> web.Response | None:
-    """The 403 for a foreign request, or None."""
+    """Return the 403 for a foreign request, or None."""
     host = headers.get("Host", "")
     if not _is_loopback(f"//{host}"):
         return _refused(f"the sandbox answers to loopback names only, not to Host `{host[:100]}`")
     origin = headers.get("Origin")
     if origin is not None and (not _is_loopback(origin) or urlsplit(origin).netloc != host):
         return _refused(f"the sandbox answers no page of Origin `{origin[:100]}`")
-    # A browser sends these headers even without `Origin`: for a form, an image or a script (w3.org/TR/fetch-metadata).
+    # A browser sends these headers even without `Origin`, for a form, an image or a script (w3.org/TR/fetch-metadata).
     if headers.get("Sec-Fetch-Site", "none") in {"cross-site", "same-site"}:
         return _refused("the sandbox answers no page of another origin")
     return None

@@ -16,10 +16,10 @@ WINDOW_SECONDS = 1.0
 
 
 class RateLimits(Struct, frozen=True, kw_only=True):
-    """Requests per second: of an account in live mode and in a sandbox, of an endpoint, and of those listed.
+    """Requests per second: per account in live mode and in a sandbox, per endpoint, and for the endpoints listed.
 
-    An endpoint is a named operation (`customer.create`); `endpoints` may also name every operation of one name
-    (`*.search`). What `apart` names does not count against the account's limit, but in a sandbox it does
+    An endpoint is a named operation (`customer.create`). In `endpoints`, `*.search` stands for every operation of that
+    name. In live mode, the endpoints in `apart` don't count toward the account's limit; in a sandbox they do
     (docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api).
     """
 
@@ -42,7 +42,7 @@ class RateLimits(Struct, frozen=True, kw_only=True):
         )
 
     def of(self, endpoint: str) -> int:
-        """The limit of one endpoint."""
+        """Return the limit of one endpoint."""
         own = self.endpoints.get(endpoint)
         if own is None:
             own = self.endpoints.get(f"*.{endpoint.rsplit('.', 1)[-1]}", self.endpoint)
@@ -60,7 +60,7 @@ class RateGate:
         self._endpoints: dict[str, _Window] = {}
 
     def enter(self, endpoint: str, now: float) -> None:
-        """Count one request. Raises a 429 `ApiError` above the limit; refused requests don't count."""
+        """Count one request. Raises a 429 `ApiError` above the limit; rejected requests don't count."""
         window = self._endpoints.get(endpoint)
         if window is None:
             window = self._endpoints[endpoint] = _Window(self._limits.of(endpoint))

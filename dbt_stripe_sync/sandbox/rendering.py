@@ -1,4 +1,4 @@
-"""Renders a stored body as the API returns it: computed fields, fields on request, expansion."""
+"""Renders a stored body as the API returns it: computed fields, on-demand fields, expansion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.work import Work
 
 PAGES = ("list", "search_result")
-# Fields with the id of an object whose kind isn't in their name.
+# Fields that hold an object's id, but aren't named after its kind.
 _KINDS = {
     "default_price": "price",
     "latest_invoice": "invoice",
@@ -26,7 +26,7 @@ _KINDS = {
 
 
 def render(work: Work, family: Family | None, body: Body, expand: Sequence[str] = ()) -> Body:
-    """What an answer shows of one object or page."""
+    """Return an object or a page as an answer shows it."""
     if family is None or body.get("deleted") or body.get("object") not in {family.object, *PAGES}:
         return body
     if body["object"] in PAGES:
@@ -47,7 +47,7 @@ def render(work: Work, family: Family | None, body: Body, expand: Sequence[str] 
 
 
 def full(work: Work, family: Family | None, body: Body) -> Body:
-    """Everything that `expand` could show of the object itself, for the controls."""
+    """Return an object with all of its stored fields, even those that only `expand` shows, for the controls."""
     return family.render(work, body) if family is not None and family.render is not None else body
 
 

@@ -1,4 +1,4 @@
-"""Which operation a method and path mean: a table compiled once from the catalog."""
+"""Finds the operation for a method and path, in a table that is compiled once from the catalog."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.work import Work
     from dbt_stripe_sync.stripe_api.catalog import Catalog
 
-# The status after an operation that only changes the status, for families without their own rules.
+# The status after an operation that only changes the status, for families without rules of their own.
 _STATUS_AFTER = {"cancel": "canceled", "capture": "succeeded", "confirm": "succeeded", "expire": "expired"}
 
 
 class Route(Struct, frozen=True, kw_only=True):
-    """One operation, ready to run. `endpoint` is what rate limits count."""
+    """An operation with its handler. Rate limits count requests by `endpoint`."""
 
     endpoint: str
     resource: str
@@ -43,7 +43,7 @@ class Route(Struct, frozen=True, kw_only=True):
 
 @cache
 def read_routes() -> Routes:
-    """The routes of the catalog, compiled once a process."""
+    """Return the routes of the catalog, compiled once per process."""
     return Routes(read_catalog())
 
 
@@ -55,7 +55,8 @@ class Routes:
         self._tree: dict[str, Any] = {}
         self.families: dict[str, Family] = {name: plain_family(name) for name in catalog.resources}
         self.families.update(FAMILIES)
-        # Reading every operation of the catalog takes a second, so those of a URL's first word wait for its call.
+        # Reading every operation of the catalog takes a second, so they are read by the first word of the URL, on
+        # demand.
         self._unread: dict[str, list[str]] = {}
         for name in catalog.resources:
             self._unread.setdefault(_folded(catalog.resources[name].service.split(".")[0]), []).append(name)
@@ -65,7 +66,7 @@ class Routes:
                 self._add(name, family, extra, checker)
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        """The route and the path's parameters. Raises the 404 that Stripe answers for an unknown URL."""
+        """Return the route and the path's parameters. Raises Stripe's 404 for an unknown URL."""
         steps = path.split("/")
         if self._unread:
             self._read(_folded(steps[2]) if len(steps) > 2 else "")  # noqa: PLR2004 - /v1/word

@@ -1,4 +1,4 @@
-"""Starting the sandbox: in a background thread of this process (`Sandbox`), or as the process itself (`serve`)."""
+"""Starts the sandbox: in a background thread of this process (`Sandbox`), or as the process itself (`serve`)."""
 
 from __future__ import annotations
 
@@ -29,21 +29,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SEARCH_DELAY = 1.0
-"""Seconds until search sees a change; Stripe says "under a minute", mostly less (docs.stripe.com/search)."""
+"""Seconds until search sees a change. Stripe says "under a minute", and mostly less (docs.stripe.com/search)."""
 
 HOST = "127.0.0.1"
 _STOP_SECONDS = 10.0
-# Requests in progress when it stops are dropped after this; 0 would wait forever.
+# On stop, requests in progress are dropped after this; 0 would wait forever.
 _DROP_SECONDS = 0.05
 
 
 class Sandbox:
-    """A running sandbox. Use it as a context manager, or call `start` and `stop`; every method is safe from any thread.
+    """A running sandbox. Use it as a context manager, or call `start` and `stop`. Every method is thread-safe.
 
-    `port` 0 picks a free one. `data_file` keeps what it holds between starts. `rate_limits` None never answers 429 of
-    itself. `clock` replaces the machine's; `search_delay` is in its seconds.
-    `require_payment_methods` refuses, as Stripe does, to charge a customer without a card. Raises `ValueError` where
-    `data_file` is something else, and `OSError` where the port is taken.
+    `port` 0 picks a free port. `data_file` keeps the sandbox's data between starts. If `rate_limits` is None, only
+    injected faults answer 429. `clock` replaces the system clock, and `search_delay` is in seconds of that clock. With
+    `require_payment_methods`, the sandbox refuses to charge a customer without a card, as Stripe does.
+
+    Raises `ValueError` if `data_file` isn't a data file of the sandbox, and `OSError` if the port is taken.
     """
 
     api_key = API_KEY
@@ -82,7 +83,7 @@ class Sandbox:
         self.stop()
 
     def start(self) -> Self:
-        """Serve from a background thread; returns once requests are answered."""
+        """Serve from a background thread. Returns once requests are answered."""
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready,), name="stripe-sandbox", daemon=True)
         self._thread.start()
@@ -101,25 +102,25 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """The address of the server."""
+        """The server's address."""
         return f"http://{HOST}:{self._port}"
 
     def objects(self, kind: str, *, account: str = ACCOUNT, livemode: bool = False) -> list[dict[str, Any]]:
-        """Live objects of a resource (`customer`, `customer.tax_id`) as the API shows them, oldest first."""
+        """Return a resource's live objects (`customer`, `customer.tax_id`) as the API shows them, oldest first."""
         service = self._front.service
         return self._call(lambda: service.objects(kind, service.place(account, livemode=livemode)))
 
     def count(self, kind: str, *, account: str = ACCOUNT, livemode: bool = False) -> int:
-        """How many live objects of a resource there are."""
+        """Return the number of a resource's live objects."""
         service = self._front.service
         return self._call(lambda: service.count(kind, service.place(account, livemode=livemode)))
 
     def requests(self) -> list[RequestLine]:
-        """Every request so far, in the order of arrival."""
+        """Return every request so far, in order of arrival."""
         return self._call(self._front.requests)
 
     def writes(self) -> list[RequestLine]:
-        """The requests that could change something."""
+        """Return the requests that could have changed something."""
         return [line for line in self.requests() if line.is_write]
 
     def reset_requests(self) -> None:
@@ -135,7 +136,7 @@ class Sandbox:
         self._call(self._front.faults.clear)
 
     def advance(self, seconds: float) -> None:
-        """Move the sandbox's clock forward; search, keys, trials and periods follow."""
+        """Move the sandbox's clock forward. Search, idempotency keys, trials and periods follow."""
         self._call(lambda: self._front.service.advance(seconds))
 
     def _call(self, act: Callable[[], T]) -> T:

@@ -51,7 +51,7 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 class Clause(Struct, frozen=True, kw_only=True):
-    """`field op value`; `value` None means null. Texts are compared without regard to case."""
+    """`field op value`; a `value` of None means null. Text is compared case-insensitively."""
 
     path: tuple[str, ...]
     op: str
@@ -84,7 +84,7 @@ class Query(Struct, frozen=True, kw_only=True):
     any_of: bool
 
     def matches(self, body: Body) -> bool:
-        """Whether an object is found."""
+        """Whether an object matches the query."""
         found = (clause.matches(body) for clause in self.clauses)
         return any(found) if self.any_of else all(found)
 
@@ -115,7 +115,7 @@ def parse_query(kind: str, text: str) -> Query:
 
 
 def find_records(table: Table, query: Query, now: float) -> list[Record]:
-    """The objects that search can see at `now`, newest first."""
+    """Return the matching objects that search can see at `now`, newest first."""
     records: Iterable[Record] = table.records.values()
     exact = next((c for c in query.clauses if c.op == ":" and c.value is not None and not c.negated), None)
     if exact is not None and not query.any_of:
@@ -125,7 +125,7 @@ def find_records(table: Table, query: Query, now: float) -> list[Record]:
 
 
 def seen_at(record: Record, now: float) -> Body | None:
-    """The object as search sees it at `now`; None if it isn't visible yet or no longer."""
+    """Return the object as search sees it at `now`, or None if it isn't visible yet or anymore."""
     if record.visible_at <= now:
         return None if record.gone else record.body
     for due, body in record.earlier:

@@ -1,4 +1,4 @@
-"""HTTP in front of the service: faults, idempotency and the log of requests."""
+"""HTTP in front of the service: faults, idempotency and the request log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SERVER_ERRORS = 500
 
 
 class RequestLine(Struct, frozen=True, kw_only=True):
-    """One request in the log. `status` is None if no answer was sent; `at` is Unix seconds."""
+    """One request in the log. `status` is None if no answer was sent; `at` is in Unix seconds."""
 
     method: str
     path: str
@@ -43,7 +43,7 @@ class RequestLine(Struct, frozen=True, kw_only=True):
 
     @property
     def is_write(self) -> bool:
-        """Whether it could change something."""
+        """Whether the request could change something."""
         return self.method != "GET"
 
 
@@ -71,7 +71,7 @@ _BREAKING = _TRANSPORT | {FaultKind.STATUS}
 
 
 class Front:
-    """The handler of every API request."""
+    """Handles every API request."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -79,7 +79,7 @@ class Front:
         self._log: deque[_Exchange] = deque(maxlen=KEPT_REQUESTS)
 
     def requests(self) -> list[RequestLine]:
-        """Every request since the last reset, in the order of arrival."""
+        """Return every request since the last reset, in order of arrival."""
         return [
             RequestLine(
                 method=x.method,
@@ -180,7 +180,7 @@ class Front:
     def _outcome(
         self, x: _Exchange, place: Place, route: Route, path: dict[str, str], tree: dict[str, Any]
     ) -> tuple[Done, Done | None]:
-        """The answer, and the work to keep: a 500 after the effect has both."""
+        """Return the answer, and the work to commit; a 500 after the effect has both."""
         early = x.first(after_effect=False, kinds=frozenset({FaultKind.STATUS}))
         if early is not None:
             return _failed(early.refusal(x.method, x.path, ""), x), None
@@ -220,7 +220,7 @@ def _failed(error: ApiError, x: _Exchange) -> Done:
     body = error.body(x.request_id)
     if not is_v2(x.path):
         return Done(error.status, orjson.dumps(body), headers=dict(error.headers), saved=error.saved)
-    # A failed request is carried out again under its key (docs.stripe.com/api-v2-overview#idempotency).
+    # API v2 executes a failed request again under the same key (docs.stripe.com/api-v2-overview#idempotency).
     return Done(error.status, orjson.dumps(as_error(body)), headers=dict(error.headers), saved=False)
 
 

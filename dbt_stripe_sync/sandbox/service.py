@@ -1,4 +1,4 @@
-"""The API without its transport: accounts, keys, rate limits, and the work of one request from route to answer."""
+"""The API without its transport: accounts, keys, rate limits, and the processing of a request from route to answer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Place(Struct):
 
 
 class Done(Struct):
-    """What a request did, not yet committed."""
+    """The result of a request that isn't committed yet."""
 
     status: int
     body: bytes
@@ -58,9 +58,9 @@ class Done(Struct):
 
 
 def read_key(header: str) -> str:
-    """The key of an `Authorization` header, or an empty text.
+    """Return the key in an `Authorization` header, or an empty string.
 
-    docs.stripe.com/api/authentication has two forms: HTTP Basic, with the key as user name, and Bearer.
+    docs.stripe.com/api/authentication describes two forms: HTTP Basic, with the key as the user name, and Bearer.
     """
     scheme, _, given = header.partition(" ")
     if scheme.lower() == "basic":
@@ -72,7 +72,7 @@ def read_key(header: str) -> str:
 
 
 class Service:
-    """Use it from one thread."""
+    """The API of every account, to be used from a single thread."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Service:
             self._load(data)
 
     def place(self, account: str = ACCOUNT, *, livemode: bool = False) -> Place:
-        """The data of one account and mode."""
+        """Return the data of one account and mode."""
         place = self._places.get((account, livemode))
         if place is None:
             gate = RateGate(self._limits, livemode=livemode) if self._limits is not None else None
@@ -104,14 +104,14 @@ class Service:
         return place
 
     def authenticate(self, headers: Mapping[str, str], method: str, path: str) -> Place:
-        """The account and mode that the key opens. Raises the 401 or 403 that Stripe answers."""
+        """Return the account and mode that the key gives access to. Raises Stripe's 401 or 403."""
         key = read_key(headers.get("Authorization", ""))
         if path == STREAM:
             return self._place_of_session(key)
         match = _KEY.match(key)
         if match is None or match["rest"].startswith("wrong"):
             raise unauthorized(key)
-        # A restricted key `rk_test_read…` may only read, and not the account.
+        # A restricted key `rk_test_read…` can only read, but not the account.
         # A guess: `restricted-keys`.
         if match["kind"] == "rk" and match["rest"].startswith("read") and (method != "GET" or path == "/v1/account"):
             raise forbidden(method, path, f"acct_{match['account']}" if match["account"] else ACCOUNT)
@@ -123,7 +123,7 @@ class Service:
         return self.place(account, livemode=match["mode"] == "live")
 
     def _place_of_session(self, token: str) -> Place:
-        """The place that a meter event session's token opens. Raises the 401 that Stripe answers."""
+        """Return the account and mode that a meter event session's token gives access to. Raises Stripe's 401."""
         for place in self._places.values():
             for record in place.store.table(SESSION.kind).newest_first({"authentication_token": token}):
                 if parse_time("expires_at", record.body["expires_at"]) <= self.clock.now():
@@ -132,11 +132,11 @@ class Service:
         raise unauthorized(token)
 
     def route(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        """The operation of a request. Raises a 404 `ApiError`."""
+        """Return the operation of a request. Raises a 404 `ApiError`."""
         return self._routes.find(method, path)
 
     def perform(self, place: Place, route: Route, path: dict[str, str], url: str, raw: dict[str, Any]) -> Done:
-        """Check and execute one request. Nothing is kept before `commit`. Raises `ApiError`."""
+        """Check and execute one request. Nothing is saved before `commit`. Raises `ApiError`."""
         params = route.checker.check(raw)
         work = self.work(place)
         enforce_rules(route, path, params, work)
@@ -156,20 +156,20 @@ class Service:
             check_expand(body, _listed(route), paths)
             shown = render(work, self._shown_as(route, body), body, paths)
         except ApiError as error:
-            # The endpoint had begun: unlike a parameter that failed its check, such an answer is kept under the key.
+            # The endpoint had started: unlike a failed check of parameters, its error is saved under the key.
             # A guess: `saved-refusals`.
             error.saved = not (error.code or "").startswith("parameter_") and error.param != "expand"
             raise
         return Done(200, orjson.dumps(shown), work)
 
     def commit(self, place: Place, done: Done | None, answer: tuple[str, SavedAnswer] | None) -> None:
-        """Make a request's effects real, and durable with its saved answer."""
+        """Apply a request's effects, and write them to the data file with its saved answer."""
         written, removed = done.work.commit() if done is not None and done.work is not None else ([], [])
         if self._data is not None:
             self._data.write((place.account, place.livemode), written, removed, answer)
 
     def work(self, place: Place) -> Work:
-        """A fresh unit of work."""
+        """Return a new unit of work."""
         return Work(
             place.store,
             now=self.clock.now(),
@@ -179,17 +179,17 @@ class Service:
         )
 
     def objects(self, kind: str, place: Place) -> list[dict[str, Any]]:
-        """Live objects of a kind in the order of their creation, with what `expand` could add to each."""
+        """Return the live objects of a kind in order of creation, with the fields that only `expand` shows."""
         work = self.work(place)
         found = [full(work, self.families.get(kind), body) for body in work.find(kind)]
         return [copy_json(body) for body in reversed(found)]
 
     def count(self, kind: str, place: Place) -> int:
-        """How many live objects of a kind there are."""
+        """Return the number of live objects of a kind."""
         return sum(1 for _ in place.store.table(kind).newest_first())
 
     def advance(self, seconds: float) -> None:
-        """Advance the clock, and update every object for that time. Raises `ValueError` for a step back."""
+        """Advance the clock, and bring every object up to date. Raises `ValueError` if `seconds` is negative."""
         self.clock.advance(seconds)
         if self._data is not None:
             self._data.set_setting("clock_offset", str(self.clock.offset))
@@ -205,7 +205,7 @@ class Service:
         try:
             tick(work, body)
         except ApiError:
-            # If its own rules refuse a change, this object stays unchanged, and the others still advance.
+            # If an object's own rules reject the change, it stays unchanged, and the others still advance.
             return
         self.commit(place, Done(200, b"", work), None)
 
@@ -230,5 +230,5 @@ class Service:
 
 
 def _listed(route: Route) -> str | None:
-    """The kind of objects on a page of an operation, if known for an empty one."""
+    """Return the kind of the objects on an operation's page, if it is known even for an empty page."""
     return route.family.object if route.operation in {"list", "search"} else None

@@ -1,4 +1,4 @@
-"""What the sandbox holds for one account and mode, in memory, with indexes made when a filter first needs them."""
+"""The sandbox's data of one account and mode, in memory. Indexes are built when a filter first needs them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Body: TypeAlias = "dict[str, Any]"
 
 
 class Record(Struct):
-    """One object. `hidden` is what the API doesn't show, `gone` marks a deleted one that can still be retrieved.
+    """One object. `hidden` is data that the API doesn't show; `gone` marks a deleted one that can still be retrieved.
 
-    `visible_at` is when search sees `body` (Unix seconds); until then it sees the newest of `earlier` that is due.
+    From `visible_at` on (Unix seconds), search sees `body`. Until then, it sees the newest of `earlier` that is due.
     """
 
     kind: str
@@ -32,17 +32,17 @@ class Record(Struct):
 
 
 def copy_json(value: Any) -> Any:
-    """A deep copy of plain JSON."""
+    """Return a deep copy of plain JSON."""
     return orjson.loads(orjson.dumps(value))
 
 
 def value_at(body: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path; an expanded or nested object counts as its id."""
+    """Return the value at a dotted path, or the id if that is an expanded or nested object."""
     return value_of(body, tuple(path.split(".")))
 
 
 class Table:
-    """All objects of one kind in the order of their creation."""
+    """All objects of one kind, in order of creation."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -50,7 +50,7 @@ class Table:
         self._serials: list[int] = []
         self._by_serial: dict[int, Record] = {}
         self._indexes: dict[str | TextPath, dict[Any, dict[str, None]]] = {}
-        # Objects whose last change search may not show yet, in the order in which it becomes due.
+        # Objects whose last change search may not show yet, in the order in which it becomes visible.
         self._fresh: OrderedDict[str, float] = OrderedDict()
 
     def put(self, record: Record) -> None:
@@ -77,7 +77,7 @@ class Table:
             self._reindex(index, path, record, None)
 
     def newest_first(self, where: Mapping[str, Any] | None = None) -> Iterator[Record]:
-        """Live objects whose values at the paths of `where` equal, newest first."""
+        """Iterate over the live objects that have the values of `where` at its dotted paths, newest first."""
         if where:
             path, value = next(iter(where.items()))
             rest = list(where.items())[1:]
@@ -93,21 +93,21 @@ class Table:
                 yield record
 
     def older_than(self, serial: int) -> Iterator[Record]:
-        """Live objects made before `serial`, newest first."""
+        """Iterate over the live objects created before `serial`, newest first."""
         for position in range(bisect_left(self._serials, serial) - 1, -1, -1):
             record = self._by_serial[self._serials[position]]
             if not record.gone:
                 yield record
 
     def newer_than(self, serial: int) -> Iterator[Record]:
-        """Live objects made after `serial`, oldest first."""
+        """Iterate over the live objects created after `serial`, oldest first."""
         for position in range(bisect_right(self._serials, serial), len(self._serials)):
             record = self._by_serial[self._serials[position]]
             if not record.gone:
                 yield record
 
     def candidates(self, path: tuple[str, ...], value: str, now: float) -> list[Record]:
-        """Objects that may have `value` at `path` in what search sees at `now`: a superset."""
+        """Return a superset of the objects that have `value` at `path` in what search sees at `now`."""
         fresh = self._fresh
         while fresh and next(iter(fresh.values())) <= now:
             fresh.popitem(last=False)
@@ -140,20 +140,20 @@ class Table:
 
 
 class TextPath(Struct, frozen=True):
-    """Steps to a value that an index holds as case-folded text, as search compares it."""
+    """The path of a value that an index holds as case-folded text, the way search compares it."""
 
     steps: tuple[str, ...]
 
 
 def as_text(value: Any) -> str:
-    """A value as search compares it."""
+    """Return a value as text, the way search compares it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value).casefold()
 
 
 def value_of(body: Mapping[str, Any], steps: tuple[str, ...]) -> Any:
-    """The value at the end of the steps; an expanded or nested object counts as its id."""
+    """Return the value at the end of the steps, or the id if that is an expanded or nested object."""
     node: Any = body
     for step in steps:
         if not isinstance(node, dict):
@@ -182,18 +182,18 @@ class Store:
         self.last_serial = 0
 
     def table(self, kind: str) -> Table:
-        """The table of one kind, made when first asked for."""
+        """Return the table of one kind, which is created on first use."""
         table = self.tables.get(kind)
         if table is None:
             table = self.tables[kind] = Table(kind)
         return table
 
     def next_serial(self) -> int:
-        """Grows with every object of the account."""
+        """Return the next serial. It grows with every object of the account and mode."""
         self.last_serial += 1
         return self.last_serial
 
     def load(self, record: Record) -> None:
-        """Put back an object that a data file held."""
+        """Restore an object from a data file."""
         self.last_serial = max(self.last_serial, record.serial)
         self.table(record.kind).put(record)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def enforce_rules(route: Route, path: Mapping[str, str], params: Mapping[str, Any], work: Work) -> None:
-    """Raise the `ApiError` of the first rule that a request breaks; guesses count too."""
+    """Raise the `ApiError` of the first rule that a request breaks, including guessed rules."""
     resource = read_catalog().resource(route.resource)
     if resource is None:
         return
@@ -29,13 +29,13 @@ def enforce_rules(route: Route, path: Mapping[str, str], params: Mapping[str, An
 
 
 def _known(route: Route, path: Mapping[str, str], work: Work) -> Mapping[str, Any]:
-    """The object that an update changes, before the update."""
+    """Return the object that an update changes, as it was before."""
     held = work.shown(route.family.kind, list(path.values())[-1]) if path and route.operation == UPDATE else None
     return held or {}
 
 
 def _now(route: Route, path: Mapping[str, str], params: Mapping[str, Any], work: Work) -> int:
-    """The time of the request's test clock, or the current time."""
+    """Return the time of the request's test clock, or the current time."""
     named = params.get("customer")
     held = work.shown(route.family.kind, list(path.values())[-1]) if path else None
     clock = params.get("test_clock") or (held or {}).get("test_clock")

@@ -1,6 +1,6 @@
-"""What API v2 does differently: JSON bodies, RFC 3339 times, its own error format.
+"""What is different in API v2: JSON bodies, RFC 3339 times, and an error format of its own.
 
-docs.stripe.com/api-v2-overview
+See docs.stripe.com/api-v2-overview.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ PREFIX = "/v2/"
 
 
 def is_v2(path: str) -> bool:
-    """Whether a path is of API v2."""
+    """Whether a path belongs to API v2."""
     return path.startswith(PREFIX)
 
 
 def parse_body(path: str, raw: str) -> dict[str, Any]:
-    """A request's parameters as a tree whose lists count from `"0"`, as those of a form. Raises `ApiError`."""
+    """Return a request's parameters as a tree whose lists are dicts, as in a form. Raises `ApiError`."""
     if not is_v2(path):
         return parse_form(raw)
     try:
@@ -44,13 +44,13 @@ def _as_tree(value: Any) -> Any:
 
 
 def as_error(body: dict[str, Any]) -> dict[str, Any]:
-    """An error as API v2 shows it: without the parameter, which it names in its message."""
+    """Return an error as API v2 shows it: without `param`, since the message names the parameter."""
     error = body["error"]
     return {"error": {name: error[name] for name in ("code", "message", "type", "doc_url") if name in error}}
 
 
 def as_time(seconds: float) -> str:
-    """Unix seconds as API v2 shows them."""
+    """Return Unix seconds as API v2 shows them."""
     moment = datetime.fromtimestamp(seconds, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

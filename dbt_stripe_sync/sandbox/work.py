@@ -1,4 +1,4 @@
-"""One request's reads and writes, which take effect together or not at all."""
+"""The reads and writes of one request, which take effect together or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Work:
-    """What one request has touched so far. Bodies from `get` and `find` are read-only; `edit` gives one to change."""
+    """The changes of one request so far. Bodies from `get` and `find` are read-only; `edit` returns one to change."""
 
     def __init__(
         self,
@@ -37,14 +37,14 @@ class Work:
         self._removed: dict[tuple[str, str], None] = {}
 
     def add(self, kind: str, body: Body, *, hidden: Body | None = None) -> Body:
-        """Hold a new object."""
+        """Add a new object."""
         record = Record(kind, body["id"], self.store.next_serial(), body, hidden if hidden is not None else {})
         self._pending[kind, record.id] = record
         self._removed.pop((kind, record.id), None)
         return body
 
     def new_id(self, prefix: str) -> str:
-        """An id for a new object."""
+        """Return an id for a new object."""
         return new_id(prefix)
 
     def has(self, kind: str, id: str) -> bool:  # noqa: A002 - Stripe's own word
@@ -53,32 +53,32 @@ class Work:
         return record is not None and not record.gone
 
     def get(self, kind: str, id: str, *, param: str = "id", status: int = 404) -> Body:  # noqa: A002
-        """A live object. Raises `ApiError` (`resource_missing`) naming `param`."""
+        """Return a live object. Raises `ApiError` (`resource_missing`) that names `param`."""
         record = self._record(kind, id)
         if record is None or record.gone:
             raise no_such(kind, id, param, status)
         return record.body
 
     def shown(self, kind: str, id: str) -> Body | None:  # noqa: A002 - Stripe's own word
-        """An object as a retrieval shows it, deleted ones too."""
+        """Return an object as a retrieval shows it, even a deleted one, or None."""
         record = self._record(kind, id)
         return None if record is None else record.body
 
     def edit(self, kind: str, id: str, *, param: str = "id", status: int = 404) -> Body:  # noqa: A002
-        """A copy of a live object whose changes are kept when the request succeeds. Raises as `get` does."""
+        """Return a copy of a live object, whose changes are kept if the request succeeds. Raises like `get`."""
         return self._own(kind, id, param, status).body
 
     def hidden(self, kind: str, id: str) -> Body:  # noqa: A002 - Stripe's own word
-        """What an object keeps and the API doesn't show, to read and change."""
+        """Return what an object stores but the API doesn't show, to read and change."""
         return self._own(kind, id, "id", 404).hidden
 
     def peek_hidden(self, kind: str, id: str) -> Body:  # noqa: A002 - Stripe's own word
-        """The same, only to read."""
+        """Return the same as `hidden`, but read-only."""
         record = self._record(kind, id)
         return {} if record is None else record.hidden
 
     def remove(self, kind: str, id: str, *, tombstone: Body | None = None) -> None:  # noqa: A002
-        """Delete an object; with a `tombstone` a later retrieval shows that."""
+        """Delete an object. With a `tombstone`, later retrievals return that."""
         if tombstone is None:
             self._pending.pop((kind, id), None)
             self._removed[kind, id] = None
@@ -87,7 +87,7 @@ class Work:
         record.body, record.gone, record.hidden = tombstone, True, {}
 
     def find(self, kind: str, where: Mapping[str, Any] | None = None) -> list[Body]:
-        """Live objects whose values at the dotted paths equal, newest first."""
+        """Return the live objects that have the values of `where` at its dotted paths, newest first."""
         found = {
             r.id: r
             for r in self.store.table(kind).newest_first(where)
@@ -101,7 +101,7 @@ class Work:
         return [r.body for r in sorted(found.values(), key=lambda r: r.serial, reverse=True)]
 
     def commit(self) -> tuple[list[Record], list[tuple[str, str]]]:
-        """Make everything real. Returns what was written and what was removed, for the data file."""
+        """Apply all changes to the store. Returns what was written and what was removed, for the data file."""
         due = self.moment + self._search_delay
         for record in self._pending.values():
             table = self.store.table(record.kind)
@@ -133,7 +133,7 @@ class Work:
 
 
 def _still_needed(seen: tuple[tuple[float, Body], ...], now: float) -> tuple[tuple[float, Body], ...]:
-    """The versions that are not due yet, and the newest of those that are."""
+    """Return the versions that aren't due yet, and the newest one that is."""
     kept: list[tuple[float, Body]] = []
     for due, body in seen:
         kept.append((due, body))

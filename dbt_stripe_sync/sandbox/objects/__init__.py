@@ -1,4 +1,4 @@
-"""The families of objects with their own rules, in one table. A new one is a new module and a row here."""
+"""All families of objects that have their own rules, in one table. A new one is a new module and a row here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.sandbox.family import Family
 
-# In the order in which time passes for them: a schedule changes its subscription before that is billed.
+# In the order in which time passes for them: a schedule changes its subscription before the subscription is billed.
 _MODULES = (
     account,
     catalog,

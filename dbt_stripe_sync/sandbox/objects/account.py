@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-# An account is older than anything in it.
+# The account is older than anything in it.
 ACCOUNT_CREATED = 1_600_000_000
 
 
 def own_account(account: str) -> Body:
-    """The account itself (docs.stripe.com/api/accounts/object)."""
+    """Return the account itself (docs.stripe.com/api/accounts/object)."""
     return {
         "id": account,
         "object": "account",

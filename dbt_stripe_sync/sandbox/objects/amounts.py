@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def amount_of(price: Body, quantity: int, currency: str) -> int:
-    """The cost in minor units. Raises `ApiError` if the price doesn't support the currency."""
+    """Return the cost in minor units. Raises `ApiError` if the price doesn't support the currency."""
     shown = in_currency(price, currency)
     units = Decimal(quantity)
     if price.get("transform_quantity"):
@@ -27,7 +27,7 @@ def amount_of(price: Body, quantity: int, currency: str) -> int:
 
 
 def in_currency(price: Body, currency: str) -> Body:
-    """The price's amounts in one of its currencies. Raises `ApiError`."""
+    """Return the price's amounts in one of its currencies. Raises `ApiError` if it doesn't support the currency."""
     option = (price.get("currency_options") or {}).get(currency)
     if option is None:
         if currency != price["currency"]:
@@ -41,7 +41,7 @@ def in_currency(price: Body, currency: str) -> Body:
 
 
 def rounded(cost: Decimal) -> int:
-    """Whole minor units, halves away from zero."""
+    """Round to whole minor units, halves away from zero."""
     return int(cost.quantize(Decimal(1), ROUND_HALF_UP))
 
 

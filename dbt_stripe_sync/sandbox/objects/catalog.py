@@ -1,4 +1,4 @@
-"""Products with their features, and the entitlements that features give."""
+"""Products, their features, and the entitlement features that can be attached to them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _put(body: Body, params: dict[str, Any]) -> None:
 
 
 def _delete_product(work: Work, ask: Ask) -> Body:
-    """A product with prices can't be deleted (docs.stripe.com/api/products/delete)."""
+    """Delete a product, unless it has prices (docs.stripe.com/api/products/delete)."""
     work.get(PRODUCT.kind, ask.id)
     if work.find("price", {"product": ask.id}):
         raise refuse("This product cannot be deleted because it has one or more user-created prices.", "id")

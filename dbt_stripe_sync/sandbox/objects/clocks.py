@@ -1,4 +1,4 @@
-"""Test clocks: customers whose time only moves when it is advanced (docs.stripe.com/billing/testing/test-clocks)."""
+"""Test clocks: their customers' time moves only when it is advanced (docs.stripe.com/billing/testing/test-clocks)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def enter_time_of(work: Work, customer: Body) -> None:
 
 
 def time_of(work: Work, clock: str | None) -> int:
-    """The time of a test clock, in Unix seconds; without one, that of the request."""
+    """Return the time of a test clock in Unix seconds, or the time of the request without one."""
     held = work.shown(FAMILY.kind, clock) if clock else None
     return work.now if held is None or "frozen_time" not in held else int(held["frozen_time"])
 
@@ -52,7 +52,7 @@ def _advance(work: Work, ask: Ask) -> Body:
 
 
 def _delete(work: Work, ask: Ask) -> Body:
-    """Its customers are deleted with it."""
+    """Delete a test clock together with its customers."""
     for customer in work.find("customer", {"test_clock": ask.id}):
         for kind in ("subscription", "invoice", "invoice_item", "quote"):
             for body in work.find(kind, {"customer": customer["id"]}):

@@ -1,4 +1,4 @@
-"""Coupons and the promotion codes for them."""
+"""Coupons and their promotion codes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _create_promotion_code(work: Work, ask: Ask) -> Body:
 
 
 def _check_within(ask: Ask, coupon: Body) -> None:
-    """A code can't outlast its coupon, or be used more often.
+    """Raise `ApiError` if a code would outlast its coupon, or could be used more often.
 
     The sources are the SDK's descriptions of `expires_at` and `max_redemptions`.
     """

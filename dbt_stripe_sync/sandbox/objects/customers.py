@@ -67,7 +67,10 @@ def _put(work: Work, body: Body, ask: Ask) -> None:
 
 
 def _check_payment_method(work: Work, body: Body, ask: Ask) -> None:
-    """A payment method that comes with the customer is attached to it (docs.stripe.com/api/customers/create)."""
+    """Check a request's payment methods, and attach the one that comes with the customer.
+
+    See docs.stripe.com/api/customers/create.
+    """
     given = ask.get("payment_method")
     limits.check_payment_method(work, given, None, "payment_method")
     if given and work.has("payment_method", given):
@@ -77,12 +80,12 @@ def _check_payment_method(work: Work, body: Body, ask: Ask) -> None:
 
 
 def full_address(given: Any) -> Body | None:
-    """An address with all of its six fields, as objects show it."""
+    """Return an address with all six of its fields, as objects show it."""
     return None if not given else {**_ADDRESS, **{key: value or None for key, value in given.items()}}
 
 
 def full_shipping(given: Any) -> Body | None:
-    """A shipping address, as objects show it."""
+    """Return shipping details as objects show them."""
     if not given:
         return None
     return {
@@ -93,7 +96,7 @@ def full_shipping(given: Any) -> Body | None:
 
 
 def create_customer(work: Work, ask: Ask) -> Body:
-    """A customer; its `tax_id_data` become tax ids."""
+    """Create a customer, with tax ids from its `tax_id_data`."""
     body = core.new_body(CUSTOMER, work)
     body["invoice_prefix"] = new_code()
     work.add(CUSTOMER.kind, body)
@@ -104,14 +107,14 @@ def create_customer(work: Work, ask: Ask) -> Body:
 
 
 def update_customer(work: Work, ask: Ask) -> Body:
-    """A changed customer."""
+    """Update a customer."""
     body = work.edit(CUSTOMER.kind, ask.id)
     _put(work, body, ask)
     return body
 
 
 def delete_customer(work: Work, ask: Ask) -> Body:
-    """Deleting a customer cancels its subscriptions (docs.stripe.com/api/customers/delete)."""
+    """Delete a customer and cancel its subscriptions (docs.stripe.com/api/customers/delete)."""
     for subscription in work.find("subscription", {"customer": ask.id}):
         if subscription["status"] not in {"canceled", "incomplete_expired"}:
             changed = work.edit("subscription", subscription["id"])
@@ -123,7 +126,7 @@ def delete_customer(work: Work, ask: Ask) -> Body:
 
 
 def add_to_balance(work: Work, customer: Body, amount: int, currency: str, type_: str, **shown: Any) -> Body:
-    """Change the customer's credit balance (`customer` is being edited) and keep the transaction."""
+    """Change the credit balance of a customer that is being edited, and store the transaction."""
     customer["balance"] += amount
     customer["currency"] = customer["currency"] or currency
     body = core.new_body(BALANCE_TRANSACTION, work)

@@ -23,7 +23,7 @@ HOUR = 3600
 
 
 def current_period(subscription: Body, price: Body, moment: int) -> tuple[int, int]:
-    """The period that a price's item is in at `moment`: the trial, the stub up to the anchor, or a whole cycle."""
+    """Return the period of a price's item at `moment`: the trial, the stub up to the anchor, or a whole cycle."""
     trial_end = subscription["trial_end"]
     if trial_end is not None and trial_end > moment:
         return subscription["trial_start"] or subscription["start_date"], trial_end
@@ -36,7 +36,7 @@ def current_period(subscription: Body, price: Body, moment: int) -> tuple[int, i
 
 
 def items_of(work: Work, subscription: str) -> list[Body]:
-    """A subscription's items, oldest first."""
+    """Return a subscription's items, oldest first."""
     return work.find("subscription_item", {"subscription": subscription})[::-1]
 
 
@@ -50,10 +50,10 @@ def refresh_periods(work: Work, subscription: Body) -> None:
 
 
 def bill(work: Work, subscription: Body, reason: str, items: list[Body] | None = None) -> Body:
-    """The invoice at the start of a period.
+    """Create the invoice at the start of a period.
 
-    `subscription` is being edited and has it as its latest invoice. The first invoice is finalized and charged
-    immediately, later ones after an hour (docs.stripe.com/billing/invoices/subscription).
+    `subscription` must be one that is being edited; its `latest_invoice` is set to the new one. The first invoice is
+    finalized and charged immediately, later ones after an hour (docs.stripe.com/billing/invoices/subscription).
     """
     customer = work.get("customer", subscription["customer"])
     invoice = _open_draft(work, subscription, customer, reason)
@@ -86,7 +86,7 @@ def _open_draft(work: Work, subscription: Body, customer: Body, reason: str) -> 
 
 
 def subscription_parent(subscription: Body) -> Body:
-    """An invoice's reference to its subscription."""
+    """Return an invoice's reference to its subscription."""
     details = {"metadata": subscription["metadata"], "subscription": subscription["id"]}
     return {"type": "subscription_details", "quote_details": None, "subscription_details": details}
 
@@ -130,7 +130,7 @@ def _name(work: Work, price: Body) -> str:
 
 
 def collect_first(work: Work, subscription: Body, invoice: Body, payment_behavior: str) -> None:
-    """Charge the first invoice, and set the subscription's status by the result.
+    """Charge the first invoice, and set the subscription's status accordingly.
 
     With `error_if_incomplete`, a declined card raises the 402 `ApiError`.
     """
@@ -178,7 +178,7 @@ def collect_later(work: Work, subscription: Body, invoice: Body, *, at_once: boo
 
 
 def snapshot(work: Work, subscription: Body) -> dict[str, Body]:
-    """The items before a change, for `prorate`."""
+    """Return the items before a change, for `prorate`."""
     return {
         item["id"]: {
             "price": item["price"],
@@ -193,8 +193,9 @@ def snapshot(work: Work, subscription: Body) -> dict[str, Body]:
 def prorate(work: Work, subscription: Body, before: Mapping[str, Body], params: Mapping[str, Any]) -> None:
     """Credit the rest of the period for the old items, and charge it for the new ones.
 
-    `proration_behavior` decides (docs.stripe.com/billing/subscriptions/prorations): `create_prorations`, the default,
-    leaves pending invoice items; `always_invoice` bills them immediately; `none` does nothing. A trial costs nothing.
+    `proration_behavior` decides how (docs.stripe.com/billing/subscriptions/prorations). `create_prorations`, the
+    default, leaves pending invoice items; `always_invoice` bills them immediately; `none` does nothing. Nothing is
+    prorated in a trial.
     """
     behavior = params.get("proration_behavior") or "create_prorations"
     if subscription["status"] not in {"active", "past_due"} or behavior == "none":
@@ -215,7 +216,7 @@ def prorate(work: Work, subscription: Body, before: Mapping[str, Body], params: 
 
 
 def credit_unused(work: Work, subscription: Body, before: Mapping[str, Body], params: Mapping[str, Any]) -> None:
-    """Credit the rest of every item's period, as a pending invoice item."""
+    """Credit the rest of every item's period, as pending invoice items."""
     if params.get("proration_behavior") == "none" or subscription["status"] == "trialing":
         return
     for id_, state in before.items():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def apply_discounts(work: Work, given: Any, before: list[str], **on: str) -> list[str]:
-    """The ids of the discounts after a request; `on` says what they apply to (`customer`, `subscription` …)."""
+    """Return the ids of the discounts after a request. `on` says what they apply to (`customer`, `subscription` …)."""
     if given is None:
         return before
     return [_apply(work, item, before, f"discounts[{index}]", on) for index, item in enumerate(given or [])]
@@ -55,7 +55,7 @@ def _apply(work: Work, given: Body, before: list[str], param: str, on: dict[str,
 
 
 def discount_amounts(work: Work, discounts: list[str], subtotal: int, currency: str) -> list[Body]:
-    """What each discount takes off, one after the other, never below zero."""
+    """Return what each discount takes off. They apply one after the other, never below zero."""
     left = subtotal
     taken = []
     for id_ in discounts:

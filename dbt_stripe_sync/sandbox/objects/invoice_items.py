@@ -34,7 +34,7 @@ _PUT_BY_HAND = (
 
 
 def charge_of(work: Work, given: dict[str, Any], currency: str | None) -> Body:
-    """Amount, currency, quantity and pricing from a request. Raises `ApiError` if something is missing."""
+    """Return a request's amount, currency, quantity and pricing. Raises `ApiError` if something is missing."""
     quantity = Decimal(str(given.get("quantity_decimal") or given.get("quantity") or 1))
     shown: Body = {"quantity": int(quantity), "quantity_decimal": format(quantity, "f"), "pricing": None}
     price = _price(work, given, currency)
@@ -54,7 +54,7 @@ def charge_of(work: Work, given: dict[str, Any], currency: str | None) -> Body:
 
 
 def price_details(price: Body, currency: str) -> Body:
-    """How a line names its price."""
+    """Return a line's reference to its price."""
     return {
         "type": "price_details",
         "price_details": {"price": price["id"], "product": price["product"]},

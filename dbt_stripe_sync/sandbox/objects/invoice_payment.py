@@ -18,9 +18,9 @@ DECLINED = frozenset({"pm_card_chargeDeclined", "pm_card_chargeCustomerFail", "p
 
 
 def finalize(work: Work, invoice: Body) -> None:
-    """Turn a draft into an open invoice with a number; if nothing is due, it is paid.
+    """Turn a draft into an open invoice with a number. If nothing is due, the invoice is paid.
 
-    docs.stripe.com/api/invoices/finalize. Raises `ApiError`.
+    See docs.stripe.com/api/invoices/finalize. Raises `ApiError` if it isn't a draft.
     """
     if invoice["status"] != "draft":
         raise refuse("This invoice is already finalized, you can't re-finalize it.", None, "invoice_not_editable")
@@ -29,7 +29,7 @@ def finalize(work: Work, invoice: Body) -> None:
         invoice["number"] = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}"
         customer["next_invoice_sequence"] += 1
     invoice["starting_balance"] = customer["balance"]
-    # A credit (negative) pays as much as it can and keeps the rest; a debt is collected with the invoice.
+    # A credit (a negative balance) pays as much as it can, and the rest is kept. A debt is collected with the invoice.
     left = min(0, invoice["total"] + customer["balance"])
     if left != customer["balance"]:
         moved = left - customer["balance"]
@@ -64,9 +64,9 @@ def mark_paid(work: Work, invoice: Body, *, off_stripe: bool = False) -> None:
 
 
 def collect(work: Work, invoice: Body) -> bool:
-    """Try to charge an open invoice.
+    """Try to charge an open invoice, and return whether it is paid.
 
-    Every card works except the test cards that decline. Returns whether it is paid.
+    Every card works except the test cards that decline.
     """
     # A guess: `every-card-works`.
     invoice["attempted"] = True
@@ -78,7 +78,7 @@ def collect(work: Work, invoice: Body) -> bool:
 
 
 def payment_method_of(work: Work, invoice: Body) -> str | None:
-    """The payment method to charge: the invoice's own, its subscription's, or its customer's default."""
+    """Return the payment method to charge: the invoice's own, its subscription's, or its customer's default."""
     details = ((invoice["parent"] or {}).get("subscription_details") or {}).get("subscription")
     subscription = work.shown("subscription", details) if details else None
     customer = work.shown("customer", invoice["customer"]) or {}

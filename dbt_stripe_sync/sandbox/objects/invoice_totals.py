@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def taxes_of(rates: list[Body], amount: int) -> list[Body]:
-    """The taxes on an amount by each rate, inclusive or exclusive."""
+    """Return the taxes on an amount by each rate, inclusive or exclusive."""
     taxes = []
     for rate in rates:
         share = Decimal(str(rate["percentage"])) / 100
@@ -34,7 +34,7 @@ def taxes_of(rates: list[Body], amount: int) -> list[Body]:
 
 
 def total_up(work: Work, invoice: Body) -> None:
-    """Sums, discounts and taxes of a draft after its lines changed; discounts come off before taxes."""
+    """Update a draft's sums, discounts and taxes after its lines changed. Discounts come off before taxes."""
     lines = invoice["lines"]["data"]
     subtotal = sum(line["amount"] for line in lines)
     off = discount_amounts(work, invoice["discounts"], _discountable(lines), invoice["currency"])
@@ -61,7 +61,7 @@ def _discountable(lines: list[Body]) -> int:
 
 
 def _tax_lines(invoice: Body, taken: int) -> list[Body]:
-    """Give each line its share of the discounts' sum and its taxes; returns the sums by rate."""
+    """Give each line its share of the discounts, and its taxes. Returns the sums by rate."""
     lines = invoice["lines"]["data"]
     whole = _discountable(lines)
     sums: dict[str, Body] = {}
@@ -76,7 +76,7 @@ def _tax_lines(invoice: Body, taken: int) -> list[Body]:
 
 
 def owed(invoice: Body) -> None:
-    """The amount due, and what remains after the customer's balance and credit notes."""
+    """Update the amount due, after the customer's balance and credit notes, and what remains of it."""
     due = max(0, invoice["total"] + invoice["starting_balance"] - invoice["pre_payment_credit_notes_amount"])
     invoice["amount_due"] = due
     invoice["amount_remaining"] = max(0, due - invoice["amount_paid"])

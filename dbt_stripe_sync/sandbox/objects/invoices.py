@@ -67,7 +67,7 @@ def _create(work: Work, ask: Ask) -> Body:
 
 
 def _billed(work: Work, ask: Ask) -> Mapping[str, Any]:
-    """The customer to bill: from the request, or from the object that it refers to."""
+    """Return what names the customer to bill: the request, or the object that it refers to."""
     if ask.get("customer") or ask.get("customer_account"):
         return ask.params
     revised = ask.get("from_invoice")
@@ -133,7 +133,7 @@ def _update(work: Work, ask: Ask) -> Body:
 
 
 def _delete(work: Work, ask: Ask) -> Body:
-    """Only a draft that no subscription created can be deleted (docs.stripe.com/api/invoices/delete)."""
+    """Delete a draft, unless a subscription created it (docs.stripe.com/api/invoices/delete)."""
     invoice = work.get(FAMILY.kind, ask.id)
     if invoice["status"] != "draft":
         raise refuse(

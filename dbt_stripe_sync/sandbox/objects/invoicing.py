@@ -1,4 +1,4 @@
-"""The shared parts of code that creates invoices: an invoice's shape, its lines, and the items that it includes."""
+"""Code shared by everything that creates invoices: an invoice's shape, its lines, and the items that it includes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-# docs.stripe.com/changelog/2016-02-22/no-more-than-250-invoice-items; what an invoice has no room for stays pending
-# (ParabolInc/parabol#6826).
-# The tax rates of a line itself; it is stored with the line and not shown.
+# A line's own tax rates are stored with the line, but not shown.
 OWN_RATES = "own_rates"
-
 
 INVOICE_BLANK: Body = {
     "account_country": "US",
@@ -99,7 +96,7 @@ SHAPE = Family(kind="invoice", object="invoice", prefix="in", blank=INVOICE_BLAN
 
 
 def new_invoice(work: Work, customer: Body, currency: str, **shown: Any) -> Body:
-    """A draft without lines, held by `work`."""
+    """Create a draft without lines."""
     body = core.new_body(SHAPE, work)
     body.update(
         customer=customer["id"],
@@ -126,7 +123,7 @@ def new_invoice(work: Work, customer: Body, currency: str, **shown: Any) -> Body
 
 
 def add_line(invoice: Body, amount: int, **shown: Any) -> Body:
-    """One more line; call `total_up` after the last."""
+    """Add a line. Call `total_up` after the last one."""
     line = {
         "id": new_id("il"),
         "object": "line_item",
@@ -156,10 +153,11 @@ def add_line(invoice: Body, amount: int, **shown: Any) -> Body:
 
 
 def draw_pending(work: Work, invoice: Body, *, subscription: str | None = None) -> None:
-    """Add the customer's pending items in the invoice's currency to it."""
+    """Add the customer's pending items to the invoice, if they are in its currency."""
     pending = work.find("invoice_item", {"customer": invoice["customer"], "invoice": None})
     for item in reversed(pending):
         of = ((item["parent"] or {}).get("subscription_details") or {}).get("subscription")
+        # Items beyond the limit stay pending (ParabolInc/parabol#6826).
         if len(invoice["lines"]["data"]) >= MOST_INVOICE_ITEMS:
             break
         if item["currency"] == invoice["currency"] and of in (None, subscription):
@@ -195,10 +193,10 @@ def put_item(work: Work, invoice: Body, item: Body) -> None:
 
 
 def shown_line(line: Body) -> Body:
-    """A line as the API shows it."""
+    """Return a line as the API shows it."""
     return {key: value for key, value in line.items() if key != OWN_RATES}
 
 
 def due_date(work: Work, days: int | None) -> int | None:
-    """When an invoice that is sent is due."""
+    """Return when an invoice that is sent to the customer is due (Unix seconds)."""
     return None if days is None else work.now + days * DAY

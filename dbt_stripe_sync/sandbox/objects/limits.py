@@ -1,4 +1,4 @@
-"""Stripe's rules between a request and existing objects, shared by several kinds of objects."""
+"""Stripe's rules on requests and existing objects that several kinds of objects share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TEST_METHODS = re.compile(r"pm_(card|usBankAccount|usInternet|sepaDebit|bacs|au
 
 
 def check_frozen(resource: str, body: Body, names: Iterable[str]) -> None:
-    """Raise the `ApiError` of an update that the object's status doesn't allow."""
+    """Raise `ApiError` for an update that the object's status doesn't allow."""
     for rule in frozen_rules(resource):
         status = str(object_value(body, rule.fixed.status_field))
         name = rule.first_fixed(status, names)
@@ -34,7 +34,7 @@ def check_frozen(resource: str, body: Body, names: Iterable[str]) -> None:
 
 
 def check_set_once(resource: str, body: Body, given: Mapping[str, Any]) -> None:
-    """Raise the `ApiError` of a value that is final once it is set."""
+    """Raise `ApiError` for a change of a value that is final once it is set."""
     for path, unset in lifecycle_of(resource).set_once.items():
         for param, held, value in _pairs(body, given, tuple(path.split(".")), ""):
             if held not in (None, unset) and value not in (None, held):
@@ -42,7 +42,7 @@ def check_set_once(resource: str, body: Body, given: Mapping[str, Any]) -> None:
 
 
 def _pairs(held: Any, given: Any, path: tuple[str, ...], param: str) -> Iterator[tuple[str, Any, Any]]:
-    """What an object has and what a request gives at a path, wherever the request has it."""
+    """Yield the parameter's name, the object's value and the request's, for each place where a request has the path."""
     if not path:
         yield param, held, given
     elif isinstance(given, dict):
@@ -52,7 +52,7 @@ def _pairs(held: Any, given: Any, path: tuple[str, ...], param: str) -> Iterator
 
 
 def check_currency(work: Work, customer: str, currency: str) -> None:
-    """Raise the `ApiError` of a second currency on a customer."""
+    """Raise `ApiError` if the customer already uses another currency."""
     for other in _currencies_in_use(work, customer):
         if other != currency:
             raise refuse(
@@ -79,7 +79,7 @@ def _currencies_in_use(work: Work, customer: str) -> Iterable[str]:
 
 
 def check_subscription_count(work: Work, customer: str) -> None:
-    """Raise the `ApiError` of one subscription too many."""
+    """Raise `ApiError` for one subscription too many."""
     where = {"customer": customer}
     live = sum(body["status"] not in ENDED for body in work.find("subscription", where))
     live += sum(body["status"] == "not_started" for body in work.find("subscription_schedule", where))
@@ -92,13 +92,13 @@ def check_subscription_count(work: Work, customer: str) -> None:
 
 
 def check_invoice_room(invoice: Body, more: int = 1) -> None:
-    """Raise the `ApiError` of one item too many on an invoice."""
+    """Raise `ApiError` for more items than an invoice can have."""
     if len(invoice["lines"]["data"]) + more > MOST_INVOICE_ITEMS:
         raise refuse(f"An invoice can have at most {MOST_INVOICE_ITEMS} items.", "invoice")
 
 
 def check_payment_method(work: Work, id_: object, customer: str | None, param: str) -> None:
-    """Raise the `ApiError` of a payment method that does not exist, or that the customer lacks."""
+    """Raise `ApiError` for a payment method that doesn't exist, or that isn't the customer's."""
     if not isinstance(id_, str) or not id_ or _TEST_METHODS.fullmatch(id_):
         return
     held = work.shown("payment_method", id_)
@@ -114,7 +114,7 @@ def check_payment_method(work: Work, id_: object, customer: str | None, param: s
 
 
 def check_chargeable(work: Work, subscription: Body, method: str | None, due: int) -> None:
-    """Raise the `ApiError` of a customer without a card, if the sandbox should require one."""
+    """Raise `ApiError` for a customer without a card, if the sandbox requires one."""
     charged = subscription["collection_method"] == "charge_automatically" and due > 0
     if work.requires_payment_methods and charged and method is None:
         raise refuse(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-# Within this time Stripe rejects a second event with the same identifier.
+# Within this time, Stripe rejects a second event with the same identifier.
 UNIQUE_SECONDS = DAY
 DEFAULT_PRIORITY = 50
 MINUTE = 60
@@ -63,7 +63,7 @@ def _create_event(work: Work, ask: Ask) -> Body:
 
 
 def count_event(work: Work, params: dict[str, Any]) -> Body:
-    """Count an event, with its time in Unix seconds. Raises the `ApiError` for an invalid event."""
+    """Count an event, whose time is in Unix seconds. Raises `ApiError` for an invalid event."""
     name = params["event_name"]
     meter = next((m for m in work.find(METER.kind, {"event_name": name}) if m["status"] == "active"), None)
     if meter is None:
@@ -77,12 +77,12 @@ def count_event(work: Work, params: dict[str, Any]) -> Body:
     if before is not None and before["created"] > work.now - UNIQUE_SECONDS:
         raise refuse(f"An event already exists with identifier {identifier}.", "identifier", "resource_already_exists")
     body.update(event_name=name, identifier=identifier, payload=params["payload"], timestamp=moment)
-    # Each event has its own id: if it is sent again after its identifier has expired, it counts again.
+    # Each event has an id of its own, so an event that is sent again after its identifier has expired counts again.
     return work.add(METER_EVENT.kind, body)
 
 
 def _summaries(work: Work, ask: Ask) -> Body:
-    """What a meter has counted for a customer (docs.stripe.com/api/billing/meter-event-summary/list)."""
+    """Return what a meter has counted for a customer (docs.stripe.com/api/billing/meter-event-summary/list)."""
     meter = work.get(METER.kind, ask.id)
     start, end = int(ask.params["start_time"]), int(ask.params["end_time"])
     for name, moment in (("start_time", start), ("end_time", end)):

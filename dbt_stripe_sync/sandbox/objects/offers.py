@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def build_items(work: Work, given: list[Body], before: list[Body], param: str = "line_items") -> list[Body]:
-    """The line items after a request: those with an id are kept and changed, the others are new, the rest removed."""
+    """Return the line items after a request: those with an id are changed, others are new, and the rest are removed."""
     known = {item["id"]: item for item in before}
     return [_build(work, item, known, f"{param}[{index}]") for index, item in enumerate(given)]
 
 
 def check_mode(kind: str, items: list[Body], given: dict[str, Any]) -> None:
-    """Raise the `ApiError` for what is only allowed with recurring prices, or only with one-time prices."""
+    """Raise `ApiError` for what is allowed only with recurring prices, or only with one-time prices."""
     repeats = any(item["price"]["type"] == "recurring" for item in items)
     (rule,) = PRICES_NAMED[kind]
     for path in rule.one_time_only if repeats else rule.recurring_only:

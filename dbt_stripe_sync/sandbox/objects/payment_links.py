@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-# Hashes that a request may give only in part.
+# Hashes that a request can give in part.
 _MERGED = (
     "after_completion",
     "automatic_tax",
@@ -66,7 +66,7 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
 
 
 def _fill(body: Body) -> None:
-    """The complete hash in an answer, for one that a request gave in part."""
+    """Complete the hashes that a request gave in part, as answers show them."""
     if body["restrictions"] is not None:
         body["restrictions"]["completed_sessions"].setdefault("count", 0)
     for asked in (body.get("name_collection") or {}).values():

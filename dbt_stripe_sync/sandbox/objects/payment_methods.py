@@ -1,4 +1,4 @@
-"""Payment methods: created on their own, and usable once they are attached to a customer."""
+"""Payment methods: created on their own, and usable once attached to a customer."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ KIND = "payment_method"
 
 
 def _attach(work: Work, ask: Ask) -> Body:
-    """Attach it to a customer (docs.stripe.com/api/payment_methods/attach)."""
+    """Attach a payment method to a customer (docs.stripe.com/api/payment_methods/attach)."""
     body = work.edit(KIND, ask.id)
     body["customer"] = core.reference(work, "customer", str(ask.get("customer", "")), "customer")["id"]
     return body
 
 
 def _detach(work: Work, ask: Ask) -> Body:
-    """Detach it from its customer (docs.stripe.com/api/payment_methods/detach)."""
+    """Detach a payment method from its customer (docs.stripe.com/api/payment_methods/detach)."""
     body = work.edit(KIND, ask.id)
     body["customer"] = None
     return body

@@ -1,4 +1,4 @@
-"""Billing periods: months and days counted from an anchor, as Stripe counts them."""
+"""Billing periods: months and days counted from an anchor, the way Stripe counts them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["DAY", "add_intervals", "period_at", "share_left"]
 
 
 def period_at(anchor: int, interval: str, interval_count: int, moment: int) -> tuple[int, int]:
-    """The period of a cycle through `anchor` that contains `moment`."""
+    """Return the period that contains `moment`, in a cycle through `anchor`."""
     number = 0
     while add_intervals(anchor, interval, number * interval_count) > moment:
         number -= 1
@@ -21,5 +21,5 @@ def period_at(anchor: int, interval: str, interval_count: int, moment: int) -> t
 
 
 def share_left(start: int, end: int, moment: int) -> float:
-    """The remaining share of a period, from 0 to 1."""
+    """Return the remaining share of a period, from 0 to 1."""
     return min(1.0, max(0.0, (end - moment) / (end - start))) if end > start else 0.0

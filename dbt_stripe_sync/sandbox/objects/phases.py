@@ -1,4 +1,4 @@
-"""The phases of a subscription schedule, from a request."""
+"""Builds the phases of a subscription schedule from a request."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PUT_BY_HAND = (
 
 
 def build_phases(work: Work, given: list[Body], start: int) -> list[Body]:
-    """Phases one after the other from `start`."""
+    """Build phases that follow one another, from `start` on."""
     phases: list[Body] = []
     for index, phase in enumerate(given):
         named = phase.get("start_date")
@@ -50,7 +50,7 @@ def build_phases(work: Work, given: list[Body], start: int) -> list[Body]:
 
 
 def build_phase(work: Work, given: Body, start: int, currency: str | None, param: str = "phases[0]") -> Body:
-    """One phase. Raises `ApiError`."""
+    """Build one phase. Raises `ApiError` if it is invalid."""
     currency = currency or given.get("currency")
     prices = []
     items = []
@@ -86,7 +86,7 @@ def _build_item(work: Work, given: Body, price: Body, param: str) -> Body:
 
 
 def _end_of(given: Body, start: int, recurring: Body) -> int:
-    """Its own end, its duration, or one interval of its price."""
+    """Return a phase's own end, or the end after its duration, or after one interval of its price."""
     if given.get("end_date"):
         return int(given["end_date"])
     length = given.get("duration") or recurring

@@ -1,4 +1,4 @@
-"""Families for resources without special rules here."""
+"""Families for resources that have no special rules in the sandbox."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PREFIXES = {
 
 
 def plain_family(resource: str) -> Family:
-    """A family that returns its parameters in the otherwise empty shape of its object."""
+    """Return a family that shows its parameters in the otherwise empty shape of its object."""
     name = _object_name(resource)
     parents = resource.split(".")[:-1]
     return Family(

@@ -1,4 +1,4 @@
-"""Previews of invoices (docs.stripe.com/api/invoices/create_preview): computed separately, and discarded."""
+"""Previews of invoices (docs.stripe.com/api/invoices/create_preview), which are computed separately and discarded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TO_SUBSCRIPTION = ("items", "default_tax_rates", "metadata", "proration_behavio
 
 
 def preview_invoice(work: Work, ask: Ask) -> Body:
-    """The next invoice of a subscription, the first one of a described subscription, or one of pending items."""
+    """Preview a subscription's next invoice, the first one of a described subscription, or one of pending items."""
     scratch = Work(work.store, now=work.moment, search_delay=0, families=work.families)
     named = ask.get("subscription")
     if ask.get("schedule"):

@@ -30,7 +30,7 @@ _NOT_SHOWN = (
 
 
 def add_price(work: Work, params: dict[str, Any]) -> Body:
-    """A new price. Raises `ApiError` if the parameters are invalid."""
+    """Create a price. Raises `ApiError` if the parameters are invalid."""
     body = core.new_body(PRICE, work)
     apply_params(body, params, leave=_NOT_SHOWN)
     body["currency"] = params["currency"].lower()
@@ -83,13 +83,13 @@ def _put_amounts(body: Body, params: dict[str, Any]) -> None:
 
 
 def read_unit_amount(amount: Any, decimal: Any) -> tuple[int | None, str]:
-    """An amount as objects return it: rounded to an integer, and exact."""
+    """Return an amount as objects show it: as an integer if it is whole, and exactly."""
     exact = Decimal(str(decimal if amount is None or amount == "" else amount))
     return int(exact) if exact == exact.to_integral_value() else None, format(exact.normalize(), "f")
 
 
 def read_tiers(given: list[Body]) -> list[Body]:
-    """Tiers as objects show them."""
+    """Return tiers as objects show them."""
     tiers = []
     for tier in given:
         up_to = None if tier["up_to"] == "inf" else int(tier["up_to"])
@@ -113,7 +113,7 @@ def _option(body: Body) -> Body:
 
 
 def _build_option(given: Body, before: Body | None = None) -> Body:
-    """The amounts in another currency; an update keeps what it doesn't mention."""
+    """Build the amounts in another currency. An update keeps what it doesn't mention."""
     shown: Body = {"custom_unit_amount": None, "tax_behavior": "unspecified", "unit_amount": None}
     shown = {**shown, "unit_amount_decimal": None, **(before or {})}
     shown["tax_behavior"] = given.get("tax_behavior") or shown["tax_behavior"]

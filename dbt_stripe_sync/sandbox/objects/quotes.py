@@ -141,7 +141,7 @@ def _check(body: Body, verb: str, *statuses: str) -> None:
 
 
 def _accept(work: Work, ask: Ask) -> Body:
-    """An accepted quote creates a subscription if it has recurring prices, otherwise a draft invoice."""
+    """Accept a quote: this creates a subscription if it has recurring prices, otherwise a draft invoice."""
     body = work.edit(FAMILY.kind, ask.id)
     _check(body, "accept", "open")
     items = work.peek_hidden(FAMILY.kind, ask.id)["items"]

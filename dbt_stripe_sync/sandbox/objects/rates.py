@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def read_rates(work: Work, given: Any, param: str, held: Iterable[Body | str] | None = None) -> list[Body]:
-    """The tax rates that a parameter names, as objects return them.
+    """Return the tax rates that a parameter names, as objects show them. Raises `ApiError`.
 
-    Raises `ApiError`. `held` are those that the object already has, which may be archived by now; with None, any may
-    be.
+    `held` are the rates that the object already has; they may have been archived since. If it is None, any rate may be
+    archived.
     """
     rates = [core.reference(work, TAX_RATE.kind, str(id_), f"{param}[{i}]") for i, id_ in enumerate(given or [])]
     kept = None if held is None else {rate if isinstance(rate, str) else rate["id"] for rate in held}

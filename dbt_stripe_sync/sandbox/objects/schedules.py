@@ -48,7 +48,7 @@ def _create(work: Work, ask: Ask) -> Body:
 
 
 def _adopt(work: Work, body: Body, source: str) -> None:
-    """One phase with the subscription's current settings."""
+    """Build a single phase with the subscription's current settings."""
     held = core.reference(work, "subscription", source, "from_subscription")
     if held["schedule"] is not None:
         raise refuse(f"You cannot migrate a subscription that is already attached to a schedule: {held['schedule']}.")
@@ -101,9 +101,10 @@ def _update(work: Work, ask: Ask) -> Body:
 
 
 def _check_anchor(body: Body, phases: list[Body]) -> None:
-    """Past phases are fixed: the first phase of a request starts when one of the schedule's phases started.
+    """Past phases are fixed: a request's first phase must start when one of the schedule's phases started.
 
-    SDK's description of `phases`: past phases can be omitted; tierrun/tier#297: an illegal other start.
+    SDK's description of `phases`: past phases can be omitted; tierrun/tier#297: the error for any other start. Raises
+    `ApiError`.
     """
     starts = {phase["start_date"] for phase in body["phases"]}
     first = phases[0].get("start_date")
@@ -158,7 +159,7 @@ def _as_params(body: Body, phase: Body) -> dict[str, Any]:
 
 
 def _enter_phase(work: Work, body: Body) -> None:
-    """Apply the current phase's settings to the subscription."""
+    """Apply the settings of the current phase to the subscription."""
     # A guess: `schedule-phases`.
     current = next((p for p in body["phases"] if p["start_date"] <= work.now < p["end_date"]), None)
     if current is None or not work.has("subscription", body["subscription"]):

@@ -1,6 +1,6 @@
-"""The high-throughput API for meter events: sessions, and a stream that validates events after it accepts them.
+"""The high-throughput API for meter events: sessions, and a stream that accepts events before it validates them.
 
-docs.stripe.com/api/v2/billing-meter-stream
+See docs.stripe.com/api/v2/billing-meter-stream.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _take_events(work: Work, ask: Ask) -> Body:
     timed = [_with_moment(work, f"events[{index}]", event) for index, event in enumerate(events)]
     rules = read_catalog().resources[METER_EVENT.kind].broken_rules
     for event in timed:
-        # Invalid events are found after the answer; Stripe then sends an event about them.
+        # Stripe finds invalid events after it has answered, and reports them with an event.
         if any(rules(CREATE, event, now=work.now)):
             continue
         with contextlib.suppress(ApiError):
@@ -59,7 +59,7 @@ def _take_events(work: Work, ask: Ask) -> Body:
 
 
 def _with_moment(work: Work, name: str, event: dict[str, Any]) -> dict[str, Any]:
-    """The event with its time in Unix seconds. Raises `ApiError` if it isn't an event at all."""
+    """Return an event with its time in Unix seconds. Raises `ApiError` for an invalid identifier or time."""
     if len(event.get("identifier", "")) > IDENTIFIER_CHARACTERS:
         raise refuse(
             f"Invalid {name}.identifier: must be at most {IDENTIFIER_CHARACTERS} characters.", f"{name}.identifier"

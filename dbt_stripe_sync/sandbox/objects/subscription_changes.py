@@ -1,4 +1,4 @@
-"""Creates, changes and ends subscriptions, for all requests that do so."""
+"""Creates, changes and ends subscriptions, for every request that does so."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _MERGED = ("automatic_tax", "invoice_settings", "payment_settings", "cancellatio
 
 
 def create_subscription(work: Work, params: dict[str, Any]) -> Body:
-    """A subscription with its first invoice. Raises `ApiError`."""
+    """Create a subscription with its first invoice. Raises `ApiError`."""
     customer = core.customer_of(work, params)
     enter_time_of(work, customer)
     given = params["items"]
@@ -83,7 +83,7 @@ def create_subscription(work: Work, params: dict[str, Any]) -> Body:
 
 
 def _check_anchor(work: Work, params: dict[str, Any], price: Body) -> None:
-    """An anchor must be within the first period (stripe/stripe-java#454), which begins when a trial ends."""
+    """The anchor must be within the first period (stripe/stripe-java#454), which starts after a trial."""
     anchor = params.get("billing_cycle_anchor")
     natural = latest_anchor(params, price["recurring"], work.now)
     if anchor and int(anchor) > natural:
@@ -146,7 +146,7 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
 
 
 def _put_end(work: Work, body: Body, params: dict[str, Any]) -> None:
-    """`cancel_at` and `cancel_at_period_end` are two ways to express the same; one replaces the other."""
+    """Set when the subscription ends. `cancel_at` and `cancel_at_period_end` mean the same; one replaces the other."""
     at_period_end, at = params.get("cancel_at_period_end"), params.get("cancel_at")
     if at_period_end not in (None, body["cancel_at_period_end"]) or at is not None:
         _check_unmanaged(body)
@@ -167,7 +167,7 @@ def _put_end(work: Work, body: Body, params: dict[str, Any]) -> None:
 
 
 def _check_unmanaged(body: Body) -> None:
-    """A schedule controls when its subscription ends (dust-tt/dust#32051)."""
+    """Raise `ApiError` if a schedule controls when its subscription ends (dust-tt/dust#32051)."""
     if body["schedule"] is not None:
         raise refuse(
             f"The subscription is managed by the subscription schedule `{body['schedule']}`, and updating any "
@@ -176,7 +176,7 @@ def _check_unmanaged(body: Body) -> None:
 
 
 def update_subscription(work: Work, body: Body, params: dict[str, Any]) -> None:
-    """Change a subscription that is being edited. Raises `ApiError`."""
+    """Update a subscription that is being edited. Raises `ApiError`."""
     before = cycles.snapshot(work, body)
     _change_trial(work, body, params)
     if params.get("billing_cycle_anchor") == "now":
@@ -185,7 +185,7 @@ def update_subscription(work: Work, body: Body, params: dict[str, Any]) -> None:
         intervals = _intervals(work, body)
         put_items(work, body, params["items"])
         if body["status"] == "active" and not intervals & _intervals(work, body):
-            # Another interval starts a new cycle now (docs.stripe.com/billing/subscriptions/change-price).
+            # A different interval starts a new cycle now (docs.stripe.com/billing/subscriptions/change-price).
             body["billing_cycle_anchor"] = work.now
     if body["status"] not in ENDED:
         _put(work, body, params)

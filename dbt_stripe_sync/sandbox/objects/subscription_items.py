@@ -1,4 +1,4 @@
-"""Subscription items: what a subscription bills, each with its price, quantity and period."""
+"""Subscription items: what a subscription bills, each with a price, a quantity and a period."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _PUT_BY_HAND = (
 
 
 def names_price(given: Mapping[str, Any]) -> bool:
-    """Whether an item names or describes its price."""
+    """Return whether an item names or describes its price."""
     return any(given.get(name) for name in ("price", "plan", "price_data"))
 
 
 def price_for(work: Work, given: dict[str, Any], param: str, currency: str | None) -> Body:
-    """The price that an item names or describes. Raises `ApiError`."""
+    """Return the price that an item names, or create the one that it describes. Raises `ApiError`."""
     named = given.get("price") or given.get("plan")
     if not named:
         return add_price(work, {"currency": currency, **given["price_data"]})
@@ -61,7 +61,7 @@ def price_for(work: Work, given: dict[str, Any], param: str, currency: str | Non
 
 
 def put_items(work: Work, subscription: Body, given: list[Body], *, param: str = "items") -> None:
-    """Change the items as a request asks: by id if it names one, otherwise as a new item. Raises `ApiError`."""
+    """Change, remove or add items as a request says: an item without an id is new. Raises `ApiError`."""
     for index, item in enumerate(given):
         at = f"{param}[{index}]"
         if item.get("id"):
@@ -78,7 +78,7 @@ def put_items(work: Work, subscription: Body, given: list[Body], *, param: str =
 
 
 def add_item(work: Work, subscription: Body, given: Body, param: str) -> Body:
-    """A new item in the subscription's current period."""
+    """Add an item to the subscription, in its current period."""
     price = price_for(work, given, param, subscription["currency"])
     body = core.new_body(FAMILY, work)
     body.pop("livemode")
@@ -95,7 +95,7 @@ def add_item(work: Work, subscription: Body, given: Body, param: str) -> Body:
 
 
 def change_item(work: Work, subscription: Body, body: Body, given: Body, param: str) -> None:
-    """Change an item that is being edited."""
+    """Update an item that is being edited."""
     if names_price(given):
         price = price_for(work, given, param, subscription["currency"])
         _put_price(work, subscription, body, price)
@@ -132,7 +132,7 @@ def _put(work: Work, subscription: Body, body: Body, given: Body) -> None:
 
 
 def check_items(work: Work, subscription: Body) -> None:
-    """Check the rules for the items together. Raises `ApiError` if one is broken."""
+    """Check the rules between the items of a subscription. Raises `ApiError` if one is broken."""
     items = cycles.items_of(work, subscription["id"])
     if not items:
         raise refuse(
@@ -167,7 +167,7 @@ def check_items(work: Work, subscription: Body) -> None:
 
 
 def render_item(work: Work, body: Body) -> Body:
-    """An item with its price and, as older clients expect, its plan."""
+    """Return an item with its price and, for older clients, its plan."""
     price = work.shown("price", body["price"]) or {"id": body["price"], "object": "price", "deleted": True}
     shown = {key: value for key, value in price.items() if key not in {"tiers", "currency_options"}}
     return {**body, "price": shown, "plan": _as_plan(shown)}

@@ -1,4 +1,4 @@
-"""The initial shape of a subscription."""
+"""A new subscription, before its parameters are applied."""
 
 from __future__ import annotations
 

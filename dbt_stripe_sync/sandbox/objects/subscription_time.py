@@ -1,4 +1,4 @@
-"""Moves a subscription forward in time: trials end, periods start, and it ends when it is due."""
+"""Moves a subscription forward in time: trials end, periods start, and the subscription ends when it is due."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-# The first invoice has 23 hours to be paid (docs.stripe.com/billing/subscriptions/overview).
+# The first invoice must be paid within 23 hours (docs.stripe.com/billing/subscriptions/overview).
 INCOMPLETE_SECONDS = 23 * 3600
 
 

@@ -1,4 +1,4 @@
-"""Subscriptions as the API offers them (docs.stripe.com/api/subscriptions)."""
+"""The operations on subscriptions (docs.stripe.com/api/subscriptions)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _update(work: Work, ask: Ask) -> Body:
 
 
 def _cancel(work: Work, ask: Ask) -> Body:
-    """Cancel immediately (docs.stripe.com/api/subscriptions/cancel). A canceled one is no longer found."""
+    """Cancel immediately (docs.stripe.com/api/subscriptions/cancel). A subscription that has ended isn't found."""
     body = work.edit(FAMILY.kind, ask.id)
     if body["status"] in ENDED:
         raise no_such("subscription", ask.id, "id")

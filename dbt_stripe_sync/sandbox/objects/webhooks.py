@@ -1,4 +1,4 @@
-"""Webhook endpoints: stored and returned, never called. Only the answer to their creation contains their secret."""
+"""Webhook endpoints: stored and returned, but never called. Only the answer to their creation contains the secret."""
 
 from __future__ import annotations
 
