@@ -1,1 +1,1 @@
-"""Everything that knows Stripe: the catalog of its resources, their lifecycles, money, and the gateway to its API."""
+"""Everything that knows Stripe: the catalog of resources, their lifecycles and rules, and the gateway to the API."""

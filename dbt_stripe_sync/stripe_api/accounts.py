@@ -1,4 +1,4 @@
-"""Determines which account a key writes to. It doesn't depend on the key itself: a rolled key has the same account."""
+"""Finds out which account a key writes to. The account, unlike the key, stays the same when the key is rolled."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _ACCOUNT = re.compile(r"\bacct_\w+")
 
 
 def build_account(answer: Answer, *, named: str | None, key: str, address: str) -> Account:
-    """Build the account from `GET /v1/account`: from the answer, from the id in its refusal, or from the settings.
+    """Build the account of a key from the answer to `GET /v1/account`.
 
-    Raises `StripeError` if none of them names it.
+    If the key may not read its account, the id is taken from the error's message, or else from the settings (`named`).
+    Raises `StripeError` if neither names it.
     """
     failure = answer.failure
     if answer.verdict is Verdict.DONE:

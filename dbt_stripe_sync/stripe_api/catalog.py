@@ -1,7 +1,7 @@
 """The catalog: every Stripe resource that the SDK can create, with its operations and typed parameters.
 
-Nothing in it is written by hand. A resource is a service of `StripeClient.v1` with a `create` method. The names, types
-and requirements of its parameters are those of the SDK's typed dicts.
+Nothing in it is written by hand. A resource is a service of `StripeClient.v1` with a `create` method. Its parameters'
+names, types and requirements come from the SDK's typed dicts.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 # Options of the request, not of the object.
 _NO_PARAMETERS = frozenset({"expand"})
-# Helpers for testing an integration are not resources.
+# Helpers for testing an integration aren't resources.
 _NO_RESOURCES = ("test_helpers",)
 
 
 class Resource:
-    """A kind of object. `name` is the user's (`customer.tax_id`), `service` the SDK's (`customers.tax_ids`)."""
+    """A kind of object. `name` is the user's (`customer.tax_id`), `service` is the SDK's (`customers.tax_ids`)."""
 
     def __init__(self, name: str, service: str, module: str) -> None:
         self.name = name
@@ -48,7 +48,7 @@ class Resource:
 
     @cached_property
     def operations(self) -> Mapping[str, Operation]:
-        """Every operation by the name of its method in the SDK.
+        """Every operation, by its method's name in the SDK.
 
         Each is read on demand, because most runs need two of seven.
         """
@@ -56,7 +56,7 @@ class Resource:
 
     @cached_property
     def params(self) -> Mapping[str, Param]:
-        """Every parameter of creation and of updates; those of the URL come first."""
+        """Every parameter of creation and updates, after those in the URL."""
         create, update = self.operations.get("create"), self.operations.get("update")
         in_path = {
             name: Param(name=name, kind=ParamKind.STRING, required=True, updatable=False, in_path=True)
@@ -66,24 +66,24 @@ class Resource:
 
     @cached_property
     def required(self) -> tuple[str, ...]:
-        """The parameters that every creation requires."""
+        """The parameters that creation requires."""
         return tuple(name for name, param in self.params.items() if param.creatable and param.required)
 
     @cached_property
     def early(self) -> frozenset[str]:
-        """The parameters of a creation that may contain keywords which only an update accepts."""
+        """The creation parameters that may contain keywords which only an update accepts."""
         return frozenset(name for name, param in self.params.items() if param.creatable and has_early_words(param))
 
     @cached_property
     def partly_creatable(self) -> frozenset[str]:
-        """The parameters of a creation that have parts which only an update accepts."""
+        """The creation parameters with parts that only an update accepts."""
         return frozenset(
             name for name, param in self.params.items() if param.creatable and has_update_only_parts(param)
         )
 
     @cached_property
     def lifecycle(self) -> Lifecycle:
-        """The lifecycle of its objects: what types can't express."""
+        """The lifecycle of the resource's objects: what the types can't express."""
         return build_lifecycle(self)
 
     @property
@@ -93,7 +93,7 @@ class Resource:
         return create.description if create else ""
 
     def operation(self, name: str) -> Operation | None:
-        """One operation, or None if the resource lacks it."""
+        """Return an operation, or None if the resource lacks it."""
         return self.operations.get(name)
 
     def broken_rules(
@@ -106,15 +106,15 @@ class Resource:
         whole: bool | None = None,
         skips_limits: bool = False,
     ) -> Iterator[Violation]:
-        """The documented rules of Stripe that a call's parameters break.
+        """Yield the documented rules of Stripe that a call's parameters break.
 
-        Times are checked only with `now`, in Unix seconds. `skips_limits` leaves out the limits of single values, if
-        they were already checked.
+        Times are checked only if `now` is given, in Unix seconds. `skips_limits` leaves out the limits of single
+        values, in case they were checked before.
         """
         return _check_rules()(self, operation, params, now=now, known=known, whole=whole, skips_limits=skips_limits)
 
     def param(self, path: tuple[str, ...]) -> Param | None:
-        """The parameter at a dotted path. A map accepts any key, and a list is passed through to its items."""
+        """Return the parameter at a path, or None. A map has any key, and a list stands for its items."""
         param = self.params.get(path[0]) if path else None
         for step in path[1:]:
             if param is not None and param.kind is ParamKind.LIST:
@@ -132,9 +132,9 @@ def _check_rules() -> Callable[..., Iterator[Violation]]:
     return check_rules
 
 
-# The clocks that objects in test mode can have. They are only listed, so they aren't a resource that a sync may write.
+# The clocks that objects in test mode can have. They are only listed, so they aren't a resource that syncs can write.
 TEST_CLOCK = Resource("test_helpers.test_clock", "test_helpers.test_clocks", "stripe.test_helpers._test_clock_service")
-# What a meter has counted, which is also only listed.
+# What a meter has counted. This is only listed, too.
 EVENT_SUMMARY = Resource(
     "billing.meter_event_summary", "billing.meters.event_summaries", "stripe.billing._meter_event_summary_service"
 )
@@ -142,28 +142,28 @@ ONLY_LISTED = {resource.name: resource for resource in (TEST_CLOCK, EVENT_SUMMAR
 
 
 class Catalog:
-    """All resources by name. Each is read on demand."""
+    """All resources by name, each read on demand."""
 
     def resource(self, name: str) -> Resource | None:
-        """A resource by its name, its plural, or Stripe's own spelling (`invoiceitem`); None if there is none."""
+        """Return a resource by its name, its plural, or Stripe's spelling (`invoiceitem`), or None."""
         return _resource(name) or _resource(_aliases().get(_folded(name), ""))
 
     def names(self) -> tuple[str, ...]:
-        """Every resource's name, in alphabetical order."""
+        """Return the names of all resources in alphabetical order."""
         return tuple(sorted(_names()))
 
     @property
     def resources(self) -> Mapping[str, Resource]:
-        """Every resource; each is read on demand."""
+        """All resources by name, each read on demand."""
         return _Resources()
 
     def why_not(self, name: str) -> str | None:
-        """Why a resource that only API v2 has can't be synced; None for any other name."""
+        """Return why a resource that exists only in API v2 can't be synced, or None for any other name."""
         written = name.lower().strip()
         return REFUSED_V2.get(written) or REFUSED_V2.get(written.removesuffix("s"))
 
     def suggest(self, name: str) -> str | None:
-        """The resource that was probably meant, by its whole name or by its last part."""
+        """Return the resource that was probably meant, by its whole name or its last part, or None."""
         known = self.resource(name)
         if known is not None:
             return known.name
@@ -209,18 +209,18 @@ class _Resources(Mapping[str, Resource]):
 
 @lru_cache(maxsize=1)
 def read_catalog() -> Catalog:
-    """The catalog of the installed SDK."""
+    """Return the catalog of the installed SDK."""
     return Catalog()
 
 
 def lifecycle_of(name: str) -> Lifecycle:
-    """The lifecycle of a resource. Raises `KeyError` for an unknown resource."""
+    """Return the lifecycle of a resource. Raises `KeyError` for an unknown resource."""
     return read_catalog().resources[name].lifecycle
 
 
 @cache
 def _resource(name: str) -> Resource | None:
-    """The resource with a name. Only the services on the path to it are read, three files of some two hundred."""
+    """Return the resource with a name. Reads only the services on the path to it: three files of some two hundred."""
     service, module = "", V1_SERVICES
     for step in name.split("."):
         below = (
@@ -248,14 +248,14 @@ def _is_resource(service: str, module: str) -> bool:
 
 
 def _name_of(service: str, services: Mapping[str, str]) -> str:
-    """The resource of a service: `customers.tax_ids` is `customer.tax_id`."""
+    """Return the resource name of a service: `customers.tax_ids` becomes `customer.tax_id`."""
     steps = service.split(".")
     prefixes = [".".join(steps[: index + 1]) for index in range(len(steps))]
     return ".".join(_named(step, services[prefix]) for step, prefix in zip(steps, prefixes, strict=True))
 
 
 def _named(part: str, module: str) -> str:
-    """A service in the singular; a namespace such as `entitlements` keeps its name."""
+    """Return a service's name in the singular; a namespace such as `entitlements` keeps its name."""
     return _singular(part) if method_names(module) else part
 
 

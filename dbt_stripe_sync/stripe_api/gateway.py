@@ -1,4 +1,4 @@
-"""The only file that calls Stripe: through the official SDK, paced, and with retries that can't act twice."""
+"""The only module that calls Stripe: through the official SDK, paced, and with retries that can't act twice."""
 
 from __future__ import annotations
 
@@ -55,22 +55,22 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.params import Operation, Resource
     from dbt_stripe_sync.stripe_api.rate import RateLimits
 
-# docs.stripe.com/api/pagination: the largest page.
+# The largest page (docs.stripe.com/api/pagination).
 MOST_LISTED = 100
 ACCOUNT = "account.retrieve_current"
-# Nothing has started yet, so a missing server should be reported soon.
+# Nothing has started yet, so a missing server is reported soon.
 FIRST_ATTEMPTS = 4
 
 # The SDK logs parameters at debug level, and they contain personal data.
 logging.getLogger("stripe").setLevel(logging.WARNING)
 
 
-# What the SDK raises or wraps if a connection fails, or ends in the middle of an answer.
+# What the SDK raises or wraps when a connection fails or ends in the middle of an answer.
 _OF_THE_NETWORK = (stripe.APIConnectionError, aiohttp.ClientError, asyncio.TimeoutError, OSError, TooLongError)
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """One request, however often it is sent. `options` are the SDK's; `expected` is what a valid answer has."""
+    """A request, however often it is sent. `options` are the SDK's; `expected` describes a valid answer."""
 
     endpoint: str
     method: str
@@ -81,19 +81,19 @@ class Request(Struct, frozen=True, kw_only=True):
 
     @property
     def is_read(self) -> bool:
-        """Whether it changes nothing."""
+        """Whether the request changes nothing."""
         return self.method == "get"
 
     @property
     def has_key(self) -> bool:
-        """Whether sending it again can't act twice."""
+        """Whether sending the request again can't act twice."""
         return "idempotency_key" in self.options
 
 
 class Patience(Struct, frozen=True, kw_only=True):
-    """How long to wait for an answer, and how long to repeat requests while Stripe can't be reached at all.
+    """How long to wait for an answer, and how long to retry while Stripe can't be reached at all (both in seconds).
 
-    The latter starts with the first request without an answer from Stripe; if it is None, each call is tried
+    `outage_seconds` counts from the first request that Stripe didn't answer. If it is None, each call is tried
     `MOST_ATTEMPTS` times.
     """
 
@@ -102,7 +102,7 @@ class Patience(Struct, frozen=True, kw_only=True):
 
 
 class Gateway:
-    """Stripe's API. Implements `engine.ports.Stripe`. None of its messages contains the key."""
+    """Stripe's API; implements `engine.ports.Stripe`. No message contains the key."""
 
     def __init__(
         self,
@@ -114,10 +114,10 @@ class Gateway:
         *,
         patience: Patience | None = None,
     ) -> None:
-        """Create a gateway with a key and an address that `keys.py` accepts.
+        """Create a gateway for a key and an address that `keys.py` accepts.
 
         `account` is the one in the settings. An organization's key acts for it, and a restricted key that can't read
-        its account is assumed to belong to it.
+        its own account is assumed to belong to it.
         """
         self._key = key
         self._address = address
@@ -125,7 +125,7 @@ class Gateway:
         self._clock = clock
         self._named_account = account
         self._patience = patience or Patience()
-        # When the first of the current series of requests without an answer from Stripe failed.
+        # When the first request of the current outage failed.
         self._outage_since: float | None = None
         self._livemode = {"live": True, "test": False}.get(mode_of(key) or "")
         self._catalog = read_catalog()
@@ -138,7 +138,7 @@ class Gateway:
         self._reads = 0
         self._most_reads = inf
         self._check_write: Callable[[], None] = lambda: None
-        # The number of answers other than rate limits. While they arrive, the run continues.
+        # The number of answers other than rate limits. As long as they arrive, the run continues.
         self._passed = 0
         self._clocks: tuple[str, ...] | None = None
         self._clocks_asked = asyncio.Lock()
@@ -158,11 +158,11 @@ class Gateway:
 
     @property
     def reads_left(self) -> float:
-        """How many more read requests are allowed; infinity without a limit."""
+        """The number of further read requests that are allowed; infinity if there is no limit."""
         return self._most_reads - self._reads
 
     def allow_reads(self, most: float) -> None:
-        """Allow at most this many reads from now on. The next one after them raises `ReadLimitError`."""
+        """Allow at most `most` more read requests. The next one after them raises `ReadLimitError`."""
         self._most_reads = self._reads + most
 
     def check_before_writes(self, check: Callable[[], None]) -> None:
@@ -179,9 +179,9 @@ class Gateway:
             await self._transport.close_async()
 
     async def send(self, call: Call) -> Answer:
-        """Send one call, and retry it under the same key as long as that is safe.
+        """Send a call, and retry it under the same key as long as that is safe.
 
-        Raises `LookupError` for an unknown operation or for a missing id in its path.
+        Raises `LookupError` for an unknown operation, or if an id in its path is missing.
         """
         if call.operation in IN_BULK:
             return await self._stream.send(call)
@@ -200,7 +200,7 @@ class Gateway:
         return await self._exchange(request, in_doubt=call.repeated)
 
     async def pages(self, resource: str, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
-        """Every page of a list, newest object first. Raises `StripeError` if a page can't be read."""
+        """Yield every page of a list, newest object first. Raises `StripeError` if a page can't be read."""
         asked = dict(params)
         begun: set[str] = set()
         while True:
@@ -219,18 +219,18 @@ class Gateway:
             asked["starting_after"] = last
 
     async def test_clocks(self) -> Sequence[str]:
-        """The ids of the test clocks, read once; none in live mode, or if the key may not read them."""
+        """Return the ids of the test clocks, read once; none in live mode, or if the key may not read them."""
         async with self._clocks_asked:
             if self._clocks is None:
                 self._clocks = () if is_live(self._key) else await self._list_test_clocks()
         return self._clocks
 
     async def usage(self, event: Mapping[str, Any], start: int, end: int) -> Usage | None:
-        """What an event's meter has counted between two times; None if there is no such meter. Raises `StripeError`."""
+        """Return what an event's meter counted between two times, or None if it doesn't exist. Raises `StripeError`."""
         return await read_usage(self, event, start, end)
 
     async def account(self) -> Account:
-        """The account that the key belongs to. Raises `StripeError`."""
+        """Return the account that the key belongs to. Raises `StripeError`."""
         request = Request(endpoint=ACCOUNT, method="get", path="/v1/account", expected=ACCOUNT_ANSWER)
         answer = await self._exchange(request, most=FIRST_ATTEMPTS)
         return build_account(answer, named=self._named_account, key=self._key, address=self._address)
@@ -238,7 +238,7 @@ class Gateway:
     async def post(
         self, endpoint: str, path: str, params: Mapping[str, Any], *, token: str | None = None, in_doubt: bool = False
     ) -> Answer:
-        """Send one POST to API v2. With a session's `token` it goes to the host for meter events."""
+        """Send a POST to API v2. With a session's `token`, it goes to the host for meter events."""
         options = {"idempotency_key": str(uuid4())}
         if token is not None:
             options |= {"api_key": token, "base": "meter_events"}
@@ -255,7 +255,7 @@ class Gateway:
             pages = self.pages(TEST_CLOCK.name, {"limit": MOST_LISTED})
             return tuple([str(clock["id"]) async for page in pages for clock in page])
         except StripeProblem as error:
-            # A key without permission for test clocks is not meant to use them.
+            # A key without permission for test clocks isn't meant to use them.
             if error.problems[0].code == "stripe-permission":
                 return ()
             raise
@@ -308,7 +308,7 @@ class Gateway:
             await self._clock.sleep(min(wait_seconds(in_vain), inf if left is None else left))
 
     def _outage_left(self, reply: Reply, now: float) -> float | None:
-        """For how many more seconds to wait for an outage to end; None if there is none, or without a limit."""
+        """Return the seconds left to wait for an outage to end; None if there is no outage, or no limit."""
         if not is_outage(reply):
             self._outage_since = None
             return None
@@ -323,7 +323,7 @@ class Gateway:
         self._reads += 1
 
     def _open(self) -> tuple[Gate, stripe.StripeClient]:
-        # Created inside the event loop, which connections and locks are bound to.
+        # Created inside the event loop, since connections and locks are bound to it.
         if self._gate is None or self._client is None:
             self._transport = Transport(
                 self._address,
@@ -334,7 +334,7 @@ class Gateway:
             self._gate = Gate(self._limits, self._clock)
             self._client = stripe.StripeClient(
                 self._key,
-                # docs.stripe.com/keys/organization-api-keys: such a key names, with each request, the account that it
+                # docs.stripe.com/keys/organization-api-keys: each request with such a key names the account that it
                 # acts for.
                 stripe_context=self._named_account if is_organization(self._key) else None,
                 base_addresses=_addresses(self._address),
@@ -345,9 +345,9 @@ class Gateway:
 
 
 def build_request(operation: Operation, call: Call) -> tuple[str, dict[str, Any]]:
-    """The path with its ids, and the remaining parameters.
+    """Return the path with its ids filled in, and the remaining parameters.
 
-    The target is the last id of the path. Raises `LookupError` if an id of the path is missing.
+    The call's target is the last id in the path. Raises `LookupError` if an id is missing.
     """
     params = {name: value for name, value in call.params.items() if value is not None}
     names = list(operation.path_params)
@@ -362,12 +362,12 @@ def build_request(operation: Operation, call: Call) -> tuple[str, dict[str, Any]
 
 
 async def _request(client: stripe.StripeClient, request: Request) -> Reply:
-    """Send a request once. The SDK builds it, but the answer is read here, as received."""
+    """Send a request once. The SDK builds the request, but the answer is read here, as received."""
     with listening() as exchange:
         try:
             await client.raw_request_async(request.method, request.path, **request.params, **request.options)
         except Exception as error:
-            # Once there is an answer, the SDK's opinion of it doesn't matter.
+            # Once an answer was received, the SDK's own error doesn't matter.
             if exchange.received is None:
                 if not isinstance(error, _OF_THE_NETWORK):
                     raise
@@ -379,9 +379,9 @@ async def _request(client: stripe.StripeClient, request: Request) -> Reply:
 
 
 def _addresses(base: str) -> BaseAddresses:
-    """The address of each of Stripe's hosts, for an address that `keys.py` allows.
+    """Return the address of each of Stripe's hosts, for an address that `keys.py` accepts.
 
-    Stripe has a separate host for streamed meter events, which the SDK knows. Another address replaces both, so that a
+    Stripe has a separate host for streamed meter events, which the SDK knows. Any other address replaces both, so a
     session's token goes only where the key goes.
     """
     return {"api": base} if is_stripe(base) else {"api": base, "meter_events": base}

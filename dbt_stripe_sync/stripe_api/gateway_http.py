@@ -1,4 +1,4 @@
-"""The HTTP client under the SDK: it follows no redirect, limits what it reads, and explains a wait of more than 5 s.
+"""The SDK's HTTP client: follows no redirects, limits what it reads, and explains waits of more than 5 s.
 
 The SDK's own aiohttp client follows redirects. A write that is answered with 301, 302 or 303 would become a read, whose
 200 looks like success. One that is answered with 307 or 308 would send the row's values to another host.
@@ -33,7 +33,7 @@ ANSWER_SECONDS = 80.0
 # For TCP and, if there is one, the proxy, plus TLS.
 CONNECT_SECONDS = 15.0
 KEEP_ALIVE_SECONDS = 60
-# After this long without an answer, and then at this interval, the wait is reported.
+# A wait is reported after this long without an answer, and then at this interval.
 PATIENCE_SECONDS = 5.0
 REMINDER_SECONDS = 30.0
 BUSY_SECONDS = 1.0
@@ -46,11 +46,11 @@ _WAITING = "connected to {host}, but no answer after {seconds:.0f} s"
 
 
 class TooLongError(Exception):
-    """An answer is longer than any answer of Stripe's."""
+    """An answer is longer than any of Stripe's."""
 
 
 class Received(Struct, frozen=True):
-    """An answer as it was received."""
+    """An answer as received."""
 
     status: int
     headers: Mapping[str, str]
@@ -58,7 +58,7 @@ class Received(Struct, frozen=True):
 
 
 class Exchange(Struct, eq=False):
-    """One request in progress. `phase` is what it waits for; at `due`, a message says so."""
+    """A request in progress. `phase` is what it waits for; at `due`, a message says so."""
 
     received: Received | None = None
     phase: str = _CONNECTING
@@ -101,20 +101,20 @@ class Transport(stripe.HTTPClient):
         connecting = min(timeout, CONNECT_SECONDS)
         self._session = aiohttp.ClientSession(
             connector=_Connector(
-                # Loading certificates takes a while, and `http://` needs none.
+                # Loading certificates takes a while, and `http://` doesn't need them.
                 limit=concurrency,
                 ssl=_trusted() if parts.scheme == "https" else True,
                 keepalive_timeout=KEEP_ALIVE_SECONDS,
             ),
             timeout=aiohttp.ClientTimeout(total=timeout, connect=connecting, sock_connect=connecting),
-            # It would also read ~/.netrc, and reject a key in addition to that.
+            # With this, aiohttp would also read ~/.netrc, and reject a key in addition to that.
             trust_env=False,
         )
 
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: str | None = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
-        """Send a request, and read its answer up to `MOST_BYTES`."""
+        """Send a request, and read up to `MOST_BYTES` of its answer."""
         exchange = _exchange.get()
         self._begin(exchange)
         try:
@@ -133,7 +133,7 @@ class Transport(stripe.HTTPClient):
         return body, response.status, response.headers
 
     def sleep_async(self, secs: float) -> asyncio.Future[None]:
-        """Wait. Only the SDK's own retries need this, and they are off."""
+        """Wait. Only the SDK's own retries need this, and they are disabled."""
         return asyncio.ensure_future(asyncio.sleep(secs))
 
     async def close_async(self) -> None:
@@ -150,13 +150,13 @@ class Transport(stripe.HTTPClient):
             self._timer = self._loop.call_at(exchange.due, self._remind)
 
     def _remind(self) -> None:
-        """Report what long requests are waiting for. One timer serves all requests in progress."""
+        """Report what slow requests are waiting for. One timer serves all requests in progress."""
         now = self._loop.time()
         for exchange in self._under_way:
             if exchange.due > now:
                 continue
             if now - exchange.due > BUSY_SECONDS:
-                # This program itself had no time to look, so the answer may already be there.
+                # This program itself was busy, so the answer may already be there.
                 exchange.due = now + PATIENCE_SECONDS
                 continue
             said = exchange.phase.format(host=self._host, seconds=now - exchange.began)
@@ -168,7 +168,7 @@ class Transport(stripe.HTTPClient):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Notes when a request gets its connection, so that messages can say what a long wait is for."""
+    """Records when a request gets its connection, so that messages can say what a long wait is for."""
 
     async def connect(
         self,
@@ -182,7 +182,7 @@ class _Connector(aiohttp.TCPConnector):
 
 
 def remind_of_trouble(address: str, trouble: str, seconds: float) -> None:
-    """Say why a request is sent again, if that takes long."""
+    """Log why a request is retried, once the retries take long."""
     if seconds >= PATIENCE_SECONDS:
         host = urlsplit(address).hostname or address
         _warn_once_a_while(f"still trying to reach {host} after {seconds:.0f} s: {trouble}", time.monotonic())
@@ -192,7 +192,7 @@ _said_at = float("-inf")
 
 
 def _warn_once_a_while(text: str, now: float) -> None:
-    """Many requests may be waiting, so one message speaks for all."""
+    """Log a warning unless there was one recently. Many requests may be waiting for the same reason."""
     global _said_at  # noqa: PLW0603 - one process has one screen
     if now - _said_at >= PATIENCE_SECONDS:
         _said_at = now
@@ -210,9 +210,11 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def find_proxy(address: str) -> str | None:
-    """The proxy that the environment names for an address (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY).
+    """Return the proxy that the environment names for an address, or None.
 
-    Raises `ConfigError` if it isn't a proxy that can be used.
+    The variables are HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.
+
+    Raises `ConfigError` if the proxy can't be used.
     """
     parts = urlsplit(address)
     proxies = getproxies()
@@ -238,13 +240,13 @@ def find_proxy(address: str) -> str | None:
 
 
 def _shown(proxy: str) -> str:
-    """A proxy's address without its user and password."""
+    """Return a proxy's address without its user and password."""
     parts = urlsplit(proxy)
     return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
 
 
 def _trusted() -> ssl.SSLContext:
-    """The system's certificates, to which a company may have added its own, and those that come with the SDK."""
+    """Return a context that trusts the SDK's certificates and the system's, where a company may have added its own."""
     context = ssl.create_default_context()
     context.load_verify_locations(stripe.ca_bundle_path)
     return context

@@ -1,10 +1,8 @@
-"""Checks that a successful answer is what the call asked for.
+"""Checks that a successful answer is what the call asked for; anything else isn't Stripe's, and proves nothing.
 
-Anything else isn't Stripe's, and proves nothing.
-
-A proxy, a captive portal or a wrong address can answer 200 with its own JSON. If that counted, a write that never
-reached Stripe would be recorded as done. So an answer is compared with the call, and with the SDK's return type of the
-operation.
+A proxy, a captive portal or a wrong address can answer 200 with JSON of its own. If that counted, a write that never
+reached Stripe would be recorded as done. So an answer is compared with the call, and with the operation's return type
+in the SDK.
 """
 
 from __future__ import annotations
@@ -21,7 +19,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.calls import Call
     from dbt_stripe_sync.model.params import Operation, Resource
 
-# How Stripe's own examples of these objects begin (fixtures3.json of github.com/stripe/stripe-mock), by their `object`.
+# How ids begin in Stripe's own examples of these objects (fixtures3.json of github.com/stripe/stripe-mock), by their
+# `object`.
 ID_PREFIXES: Mapping[str, str] = {
     "account": "acct_",
     "credit_note": "cn_",
@@ -51,14 +50,15 @@ _LISTS = {"ListObject": "list", "SearchResultObject": "search_result"}
 
 
 class Expectation(Struct, frozen=True, kw_only=True):
-    """What a valid answer has.
+    """What a valid answer contains.
 
-    - `names` are the values that its `object` may have, empty if unknown. `listed` is the `object` of the list or
-      search result that they come in.
-    - `target` is the id that it must have; without one, its id must begin with `prefix`.
+    - `names` are the possible values of its `object`; empty if unknown. `listed` is the `object` of the list or search
+      result around them.
+    - `target` is the id that it must have. If that is None, its id must begin with `prefix`.
     - `echoed` are fields that are returned as they were sent.
-    - `livemode` is the key's mode, None if unknown.
-    - `is_empty` says that Stripe's answer has no body. Then only its `Request-Id` shows that it is Stripe's.
+    - `livemode` is the key's mode; None if unknown.
+    - `is_empty` says that Stripe answers with an empty object. Then only the `Request-Id` shows that the answer is
+      Stripe's.
     """
 
     names: frozenset[str] = frozenset()
@@ -77,7 +77,7 @@ ACCOUNT = Expectation(names=frozenset({"account"}), prefix="acct_")
 
 
 def expect(call: Call, operation: Operation, resource: Resource, *, livemode: bool | None) -> Expectation:
-    """What the answer to a call must have, according to the SDK's return type of its operation."""
+    """Return what the answer to a call must contain, given its operation's return type in the SDK."""
     returned = operation.returned
     if returned is None:
         return Expectation(has_id=False, livemode=livemode)
@@ -107,9 +107,9 @@ def expect(call: Call, operation: Operation, resource: Resource, *, livemode: bo
 
 
 def expect_v2(path: str, *, livemode: bool | None) -> Expectation:
-    """What the answer to a POST of API v2 must have.
+    """Return what the answer to a POST of API v2 must contain.
 
-    The answer to a stream's events is empty; any other has an `object`.
+    The answer to streamed events is empty; any other has an `object`.
     """
     if path == STREAM:
         return Expectation(is_empty=True)
@@ -117,7 +117,7 @@ def expect_v2(path: str, *, livemode: bool | None) -> Expectation:
 
 
 def find_contradiction(body: Mapping[str, Any], headers: Mapping[str, str], expected: Expectation) -> str | None:
-    """Why an answer can't be Stripe's answer to this call; None if it can.
+    """Return why an answer can't be Stripe's answer to this call, or None if it can.
 
     The text contains no value from the answer. `headers` have lowercase names.
     """
@@ -184,7 +184,7 @@ def _wrong_state(body: Mapping[str, Any], expected: Expectation) -> str | None:
 
 
 def _tag_of(body: Mapping[str, Any]) -> list[str]:
-    """The tag's words, since Stripe may not preserve spaces."""
+    """Return the tag's words. They are compared instead of the text, since Stripe may not preserve spaces."""
     metadata = body.get("metadata")
     return str(metadata.get(TAG, "")).split() if isinstance(metadata, dict) else []
 

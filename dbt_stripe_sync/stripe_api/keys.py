@@ -15,23 +15,23 @@ OFFICIAL = "https://api.stripe.com"
 
 
 def mode_of(key: str) -> str | None:
-    """`live` or `test`; None if the key does not show it."""
+    """Return `live` or `test`, or None if the key doesn't show it."""
     found = _KEY.fullmatch(key)
     return (found["mode"] or found["org_mode"]) if found else None
 
 
 def is_live(key: str) -> bool:
-    """Whether a key moves real money. A key that doesn't show its mode counts as live."""
+    """Return whether a key moves real money. A key that doesn't show its mode counts as live."""
     return mode_of(key) == "live" or (is_organization(key) and mode_of(key) is None)
 
 
 def is_restricted(key: str) -> bool:
-    """Whether a key has only selected permissions. An organization's key does not show that."""
+    """Return whether a key may have only selected permissions. An organization's key doesn't show that."""
     return key.startswith("rk_") or is_organization(key)
 
 
 def is_organization(key: str) -> bool:
-    """Whether a key belongs to an organization, and acts for the account that each request names."""
+    """Return whether a key belongs to an organization, and acts for the account that each request names."""
     found = _KEY.fullmatch(key)
     return found is not None and found["org"] is not None
 
@@ -50,7 +50,7 @@ def check_organization(key: str, account: str | None) -> None:
 
 
 def check_key(key: str | None, variable: str) -> str:
-    """Check the key in an environment variable. Raises `ConfigError`, without the key itself in any message."""
+    """Return the key from an environment variable. Raises `ConfigError`, whose messages never contain the key."""
     is_set = key is not None
     key = (key or "").strip()  # a secret that is mounted from a file often ends with a line break
     if not key:
@@ -94,7 +94,7 @@ def check_live(*, target: str, live_targets: tuple[str, ...]) -> None:
 
 
 def check_address(url: str | None, allowed: tuple[str, ...]) -> str:
-    """The address for calls: Stripe, this machine, or an address that the settings allow. Raises `ConfigError`."""
+    """Return the address to call: Stripe, this machine, or one that the settings allow. Raises `ConfigError`."""
     if url is None:
         return OFFICIAL
     base = url.strip().rstrip("/")
@@ -149,14 +149,14 @@ def _more_than_a_host(base: str) -> str | None:
 
 
 def is_stripe(url: str) -> bool:
-    """Whether an address is Stripe's own."""
+    """Return whether an address is Stripe's own."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     return parts.scheme == "https" and (host == "stripe.com" or host.endswith(".stripe.com"))
 
 
 def is_local(url: str) -> bool:
-    """Whether an address is on this machine."""
+    """Return whether an address is on this machine."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme not in {"http", "https"}:

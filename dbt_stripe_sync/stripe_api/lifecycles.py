@@ -1,6 +1,6 @@
-"""The lifecycles of resources for which Stripe has special rules, one entry of data each.
+"""The lifecycles of resources for which Stripe has special rules, each as an entry of data.
 
-The rules are from docs.stripe.com/api, from each object's own page unless another page is named.
+The rules are from docs.stripe.com/api: from the object's own page, unless another one is named.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ NEVER_UPDATED = frozenset({Mode.UPSERT, Mode.INSERT})
 DELETE = Step(operation="delete")
 ARCHIVE = Step(operation="update", params={"active": False}, gone=False, revive={"active": True})
 
-# docs.stripe.com/billing/subscriptions/prorations: they apply to one request, and the next one without them prorates.
+# docs.stripe.com/billing/subscriptions/prorations: these apply to one request; the next one without them prorates
+# again.
 _HOW_TO_CHARGE = ("proration_behavior", "payment_behavior", "off_session")
 _LIVE_SUBSCRIPTION = ("active", "trialing", "past_due", "unpaid", "paused", "incomplete")
 _CANCEL_AT_END = Step(
@@ -73,12 +74,12 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.DELETE: DELETE},
             permanent=frozenset({Removal.DELETE}),
             when_immutable_changes=NotReplaced(reason="Stripe accepts it only when the customer is created"),
-            # docs.stripe.com/billing/customer/balance: every invoice changes it; and every invoice takes the next
+            # docs.stripe.com/billing/customer/balance: every invoice changes it. Every invoice also takes the next
             # number.
             moved_by_stripe=("balance", "next_invoice_sequence"),
             note="deleting a customer can't be undone and cancels its subscriptions immediately",
-            # docs.stripe.com/api/customers/delete. The list omits those that are already canceled. A schedule that has
-            # begun has a subscription; one that has not would begin without a customer.
+            # docs.stripe.com/api/customers/delete. The list omits subscriptions that are already canceled. A schedule
+            # that has started has a subscription; one that hasn't would start without a customer.
             ends_with_it=(
                 HeldBy(resource="subscription", parameter="customer", listed_by="customer"),
                 HeldBy(
@@ -204,7 +205,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             # directly is not allowed." (dust-tt/dust#32051)
             managed_by=("subscription_schedule",),
             whole_lists=("discounts", "default_tax_rates"),
-            # docs.stripe.com/api/subscriptions/update: an item without its id is added; no two have the same price.
+            # docs.stripe.com/api/subscriptions/update: an item without an id is added; no two items have the same
+            # price.
             item_lists={
                 "items": ItemList(
                     identity_field="price", gone={"deleted": True}, listed_by=("subscription_item", "subscription")
@@ -228,7 +230,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             undone_by=Removal.CANCEL,
             found_by=("id", "metadata"),
             needs_one_of=(("customer", "customer_account", "from_subscription"), ("phases", "from_subscription")),
-            # docs.stripe.com/api/subscription_schedules/cancel: only one that is not started or active can be canceled.
+            # docs.stripe.com/api/subscription_schedules/cancel: only a schedule that is not started or active can be
+            # canceled.
             on_removed={
                 Removal.CANCEL: ByStatus(
                     steps={"not_started": _CANCEL, "active": _CANCEL}, otherwise="the schedule has already ended"
@@ -365,8 +368,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.DELETE: DELETE},
             tagged=False,
             listed=False,
-            # docs.stripe.com/api/product-feature: a feature can be attached to a product only once, so the old one goes
-            # first.
+            # docs.stripe.com/api/product-feature: a feature can be attached to a product only once, so the old one is
+            # detached first.
             when_immutable_changes=NotReplaced(reason="a feature is attached or detached, never changed"),
             part_of="product",
         ),
@@ -399,8 +402,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             tagged=False,
             when_immutable_changes=NotReplaced(reason="the way a meter counts is fixed at creation"),
             note="an inactive meter accepts no events; it is reactivated when its row returns",
-            # docs.stripe.com/api/billing/meter/deactivate: no more events are accepted, so the remaining usage of a
-            # running subscription could not be billed.
+            # docs.stripe.com/api/billing/meter/deactivate: the meter accepts no more events, so the remaining usage of
+            # a running subscription couldn't be billed.
             used_by=(
                 UsedBy(
                     operation="deactivate",
@@ -454,7 +457,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "account": Lifecycle(
             found_by=("id", "email", "metadata"),
-            # docs.stripe.com/api/accounts/delete: a live account only once its balance is zero.
+            # docs.stripe.com/api/accounts/delete: a live account can be deleted only once its balance is zero.
             on_removed={Removal.DELETE: DELETE},
             permanent=frozenset({Removal.DELETE}),
             note="these are the accounts of your platform's merchants",

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 RESOURCE = "billing.meter"
 EVENT = "billing.meter_event"
-# An event for an unknown meter has the meters read again, but not more often than this.
+# The meters are read again for an event with an unknown meter, but not more often than this.
 READ_AGAIN_SECONDS = 5.0
-# The type of a failure that isn't Stripe's own answer.
+# The type of a failure that isn't an answer of Stripe's.
 NOT_SENT = "not_sent"
 _NO_PERMISSION = "stripe-permission"
 
 
 class Meter(Struct, frozen=True, kw_only=True):
-    """How a meter reads its events. `counts` says that it needs no value."""
+    """How a meter reads its events. If `counts` is true, it needs no value."""
 
     customer_key: str = "stripe_customer_id"
     value_key: str = "value"
@@ -41,7 +41,7 @@ class Meter(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Meter:
-        """The meter, from the API's object."""
+        """Build a meter from the API's object."""
         return cls(
             customer_key=body["customer_mapping"]["event_payload_key"],
             value_key=body["value_settings"]["event_payload_key"],
@@ -61,7 +61,7 @@ class Meters:
         self._is_open = True
 
     async def fault_of(self, params: Mapping[str, Any]) -> StripeFailure | None:
-        """The problem of an event, or None.
+        """Return what is wrong with an event, or None.
 
         Raises `StripeError` if the meters can't be read. If a restricted key may not read meters, only the event itself
         is checked.
@@ -73,9 +73,9 @@ class Meters:
         return self._fault_of_time(params) or _fault_of_payload(params.get("payload") or {}, meter)
 
     def value_key(self, event_name: str) -> str:
-        """The name in the payload under which a meter finds the value.
+        """Return the payload key that a meter reads its value from.
 
-        Only valid after `fault_of` was called for the event.
+        Call `fault_of` for the event first, since that reads the meters.
         """
         return (self._meters or {}).get(event_name, Meter()).value_key
 
@@ -103,7 +103,7 @@ class Meters:
         self._read_at = self._clock.monotonic()
 
     def _fault_of_time(self, params: Mapping[str, Any]) -> StripeFailure | None:
-        """By now, an event that was planned long ago may be outside Stripe's window."""
+        """Check the time again: an event that was planned long ago may have left Stripe's window."""
         moment = params.get("timestamp")
         window = lifecycle_of(EVENT).windows["timestamp"]
         if moment is None:
@@ -131,7 +131,7 @@ def _fault_of_payload(payload: Mapping[str, Any], meter: Meter | None) -> Stripe
 
 
 def shortest(value: Any) -> str | None:
-    """A number without unnecessary digits, since Stripe counts them; None if it isn't a number."""
+    """Return a number without superfluous digits, since Stripe counts them, or None if it isn't a number."""
     try:
         number = Decimal(str(value))
     except InvalidOperation:

@@ -1,7 +1,7 @@
 """Lists the permissions that a restricted key needs, named as on Stripe's page for keys and in its error messages.
 
-Stripe documents no list. These are the names in its error messages ("Having the 'rak_plan_write' permission would allow
-this request to continue").
+Stripe doesn't document a list. These are the names in its error messages ("Having the 'rak_plan_write' permission would
+allow this request to continue").
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 READ_ACCOUNT = "rak_accounts_kyc_basic_read"
-# By resource: the name inside `rak_…_read` and `rak_…_write`, and the row on the page.
+# By resource: the name within `rak_…_read` and `rak_…_write`, and the name on Stripe's page.
 _NAMES: Mapping[str, tuple[str, str]] = {
     "billing.meter": ("billing_meter", "Billing meters"),
     "billing.meter_event": ("billing_meter_event", "Billing meter events"),
@@ -38,9 +38,9 @@ _NAMES: Mapping[str, tuple[str, str]] = {
 
 
 def list_permissions(written: Iterable[str], looked_at: Iterable[str] = ()) -> tuple[str, ...]:
-    """The permissions that a restricted key needs to write some resources and to read others.
+    """Return the permissions that a restricted key needs to write some resources and to read others.
 
-    Write includes read (docs.stripe.com/keys/restricted-api-keys).
+    Write access includes read access (docs.stripe.com/keys/restricted-api-keys).
     """
     names = set(written)
     covered = {_NAMES.get(name, (name, ""))[0] for name in names}

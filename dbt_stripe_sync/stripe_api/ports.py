@@ -1,4 +1,4 @@
-"""The Protocols through which the gateway's parts use each other."""
+"""The Protocols between the parts of the gateway."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Api(Protocol):
     async def post(
         self, endpoint: str, path: str, params: Mapping[str, Any], *, token: str | None = None, in_doubt: bool = False
     ) -> Answer:
-        """Send one POST to API v2, paced and retried. With a session's `token` it goes to the host for meter events."""
+        """Send a POST to API v2, paced and retried. With a session's `token`, it goes to the host for meter events."""
         ...
 
     def pages(self, resource: str, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
-        """Every page of a list. Raises `StripeError` if a page can't be read."""
+        """Yield every page of a list. Raises `StripeError` if a page can't be read."""
         ...

@@ -1,9 +1,7 @@
-"""Paces calls: one pace for the account, and one for each endpoint.
+"""Paces calls: the account and each endpoint has a pace, which slows down after a 429 and recovers.
 
-Each slows down after a 429 and recovers.
-
-Calls are spread over the second, and no second, wherever it begins, has more calls than the rate
-(docs.stripe.com/rate-limits). A slow endpoint doesn't delay others: a call enters the account's queue only when its own
+Calls are spread over the second. No second, wherever it starts, has more calls than the rate
+(docs.stripe.com/rate-limits). A slow endpoint doesn't delay others: a call enters the account's queue only once its own
 endpoint would let it go.
 """
 
@@ -29,32 +27,32 @@ ENDPOINT = 25.0
 SEARCH = 20.0
 METER_EVENTS = 1_000.0
 # 10,000 events per second (docs.stripe.com/changelog/acacia/2024-09-30/usage-based-billing-v2-meter-events-api), sent
-# in requests of a hundred. The reference says requests where the changelog says events; this respects both.
+# in requests of a hundred. The API reference counts requests where the changelog counts events; this respects both.
 METER_STREAM = 100.0
-# The share that is left to other traffic of the account, unless the settings say otherwise.
+# The share of Stripe's limits to use, unless the settings say otherwise. The rest is for the account's other traffic.
 DEFAULT_SHARE = 0.8
 # After a 429, a pace is halved. It recovers by two hundredths of its limit in each second without another one.
 BACK_OFF = 0.5
 RECOVERY_PER_SECOND = 0.02
 SLOWEST = 1.0
 UNLIMITED = float("inf")
-# If there is no limit and a 429 arrives anyway, start again from this many calls per second.
+# If a 429 arrives although there is no limit, the pace starts again from this many calls per second.
 AS_GOOD_AS_UNLIMITED = 1_000.0
 WINDOW = 1.0
-# Calls that left late, because a timer or the machine was slow, are made up for with up to this many seconds' worth of
+# Calls that left late, because a timer or the machine was slow, are made up for by up to this many seconds' worth of
 # calls. Still, no second has more calls than the rate.
 CATCH_UP_SECONDS = 0.5
-# So that slow calls of one endpoint leave slots for the others.
+# An endpoint's maximum share of the slots, so that slow calls leave some for other endpoints.
 MOST_PLACES_OF_ONE = 0.75
 METER_EVENT = "billing.meter_event.create"
 METER_EVENT_STREAM = "billing.meter_event.stream"
 
 
 class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The limits for requests per second that we use.
+    """The limits that calls are paced by, in requests per second.
 
-    Endpoints are named like `customer.create`. `concurrency` is the maximum number of concurrent requests. `apart` has
-    the endpoints with separate limits, which do not count toward the account's.
+    Endpoints are named like `customer.create`. `concurrency` is the maximum number of concurrent requests. `apart` maps
+    endpoints to separate limits; their calls don't count toward the account's limit.
     """
 
     account: float = TEST_ACCOUNT * DEFAULT_SHARE
@@ -65,20 +63,20 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_account(cls, *, livemode: bool, share: float = DEFAULT_SHARE) -> RateLimits:
-        """A share of Stripe's limits for a live or a sandbox account."""
+        """Return a share of Stripe's limits for a live or a sandbox account."""
         account = LIVE_ACCOUNT if livemode else TEST_ACCOUNT
-        # In a sandbox both count toward the basic limit, according to the section on rate limits in
+        # In a sandbox, both count toward the basic limit, according to the section on rate limits in
         # docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api.
         apart = {METER_EVENT: METER_EVENTS * share, METER_EVENT_STREAM: METER_STREAM * share} if livemode else {}
         return cls(account=account * share, endpoint=ENDPOINT * share, search=SEARCH * share, apart=apart)
 
     @classmethod
     def unlimited(cls) -> RateLimits:
-        """No limits, for a local server without any."""
+        """Return no limits, for a local server that has none."""
         return cls(account=UNLIMITED, endpoint=UNLIMITED, search=UNLIMITED)
 
     def of_endpoint(self, endpoint: str) -> float:
-        """The limit of one endpoint."""
+        """Return the limit of one endpoint."""
         if endpoint in self.apart:
             return self.apart[endpoint]
         return self.search if endpoint.endswith(".search") else self.endpoint
@@ -86,7 +84,7 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class Pace:
-    """Determines when the next call may leave. `rate` moves between `SLOWEST` and `limit`, in calls per second."""
+    """Decides when the next call may leave. `rate` is between `SLOWEST` and `limit`, in calls per second."""
 
     limit: float
     rate: float = field(init=False)
@@ -98,7 +96,7 @@ class Pace:
         self.rate = self.limit
 
     def ready_at(self) -> float:
-        """The time from which a call may leave."""
+        """Return the time from which a call may leave, in the clock's monotonic seconds."""
         if self.rate == UNLIMITED:
             return float("-inf")
         most = max(1, int(self.rate))
@@ -117,7 +115,7 @@ class Pace:
             self._left.popleft()
 
     def refused(self, left_at: float, now: float) -> None:
-        """Slow down after a 429. Calls that left before the last slow-down don't count."""
+        """Slow down after a 429. Calls that left before the last slowdown don't count."""
         if left_at < self._moved_at and self.rate < self.limit:
             return
         self.rate = max(SLOWEST, min(self.rate, AS_GOOD_AS_UNLIMITED) * BACK_OFF)
@@ -136,7 +134,7 @@ class Pace:
 
 @dataclass(slots=True)
 class Places:
-    """Limits concurrent calls. `most` moves between one and `limit`."""
+    """Limits the number of concurrent calls. `most` is between one and `limit`."""
 
     limit: int
     most: float = field(init=False)
@@ -158,20 +156,20 @@ class Places:
     def give(self) -> None:
         """Release a slot."""
         self.taken -= 1
-        # Few calls wait here at a time, since every endpoint sends one at a time: the first one wins.
+        # Few calls wait here, since each endpoint lets only one wait at a time. The first one to run gets the slot.
         waiting, self._waiting = self._waiting, []
         for place in waiting:
             if not place.done():
                 place.set_result(None)
 
     def refused(self, left_at: float, now: float) -> None:
-        """Slow down: a call was rejected because too many were in progress."""
+        """Slow down after a call was rejected because too many were in progress."""
         if left_at >= self._lowered_at:
             self.most = max(1.0, min(self.most, self.taken) * BACK_OFF)
             self._lowered_at = now
 
     def accepted(self) -> None:
-        """Record a success. After as many successes as there are slots, there is one more slot."""
+        """Record a successful call. After as many of them as there are slots, there is one more slot."""
         if self.most < self.limit:
             self.most = min(float(self.limit), self.most + 1.0 / self.most)
 
@@ -196,7 +194,7 @@ class Gate:
         self._lines: dict[str, _Line] = {}
 
     def line(self, endpoint: str) -> _Line:
-        """The queue of one endpoint."""
+        """Return the queue of one endpoint."""
         line = self._lines.get(endpoint)
         if line is None:
             pace = Pace(self._limits.of_endpoint(endpoint))
@@ -208,7 +206,7 @@ class Gate:
 
     @asynccontextmanager
     async def turn(self, endpoint: str) -> AsyncIterator[float]:
-        """Wait until a call of this endpoint may leave. It holds its slot until the context ends. Yields the time."""
+        """Wait until a call to this endpoint may leave. It holds its slot until the context ends. Yields the time."""
         line = self.line(endpoint)
         left_at = await self._leave(endpoint, line)
         try:
@@ -218,9 +216,9 @@ class Gate:
             self.places.give()
 
     def refused(self, endpoint: str, reason: str | None, left_at: float) -> None:
-        """Slow down after a 429 from Stripe, as its reason says: `global-` or `endpoint-`, `-rate` or `-concurrency`.
+        """Slow down after a 429, as its reason says: `global-` or `endpoint-`, followed by `rate` or `concurrency`.
 
-        Other reasons (`resource-specific`, a lock's) don't depend on our pace.
+        Other reasons (`resource-specific`, an object's lock) don't depend on the pace.
         """
         now = self._clock.monotonic()
         whose, _, what = (reason or "").partition("-")
@@ -245,7 +243,7 @@ class Gate:
             try:
                 await self._until(line.pace)
                 if endpoint in self._limits.apart:
-                    # They have a separate limit (docs.stripe.com/api/billing/meter-event/create).
+                    # These endpoints have a separate limit (docs.stripe.com/api/billing/meter-event/create).
                     await self.places.take()
                     now = self._clock.monotonic()
                 else:

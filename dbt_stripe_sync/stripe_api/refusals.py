@@ -64,7 +64,7 @@ REFUSED: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# What the SDK can create only through API v2. `resource:` names services of API v1.
+# What the SDK can create only through API v2. Settings name only services of API v1 in `resource:`.
 REFUSED_V2: Mapping[str, str] = MappingProxyType(
     {
         "v2.billing.meter_event": "`billing.meter_event` sends the same events",

@@ -1,4 +1,4 @@
-"""The result of one HTTP request: Stripe's answer, an answer from something else, or the reason why there is none."""
+"""The result of an HTTP request: Stripe's answer, an answer from something else, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.gateway_http import Received
     from dbt_stripe_sync.stripe_api.genuine import Expectation
 
-# The phases before a request has left.
+# Errors before a request has been sent.
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 
 
@@ -44,7 +44,7 @@ def read_reply(received: Received, expected: Expectation) -> Reply:
 
 
 def explain_no_reply(error: BaseException) -> Reply:
-    """Explain why no answer arrived, and whether the request may have been sent."""
+    """Return why no answer arrived, and whether the request may have been sent."""
     is_certificate = isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError)
     unsent = isinstance(error, _NEVER_SENT)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -69,18 +69,18 @@ def explain_no_reply(error: BaseException) -> Reply:
 
 
 def _certificate_trouble(error: BaseException) -> str:
-    """What OpenSSL reports about the certificate."""
+    """Return what OpenSSL reports about the certificate."""
     cause = getattr(error, "certificate_error", None) or error.__cause__
     reason = getattr(cause, "verify_message", None) or getattr(cause, "reason", None) or "TLS negotiation failed"
     return str(reason).replace("_", " ").lower()
 
 
 def rate_reason(reply: Reply) -> str | None:
-    """The part of our pace that a 429 is about.
+    """Return which pace a 429 is about, or None if it is about something else.
 
-    A server that gives no reason for a plain `rate_limit` means the endpoint.
+    If a server gives no reason for a plain `rate_limit`, the endpoint is assumed.
     """
     reason = reply.headers.get("stripe-rate-limited-reason")
-    # API v1 has it in the error's code, v2 in its type.
+    # API v1 has it in the error's code, API v2 in its type.
     is_plain = "rate_limit" in {reply.error.get("code"), reply.error.get("type")}
     return reason or ("endpoint-rate" if is_plain else None)

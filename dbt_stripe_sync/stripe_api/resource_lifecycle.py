@@ -1,4 +1,4 @@
-"""The lifecycle of each resource in the catalog: its entry in `lifecycles`, or else what its operations allow."""
+"""The lifecycle of each resource in the catalog: its entry in `lifecycles`, or what follows from its operations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.model.params import Param, Resource
 
-# Fields that name an object by themselves, if a resource has them.
+# Fields that identify an object by themselves, if a resource has them.
 _NAMES = ("lookup_key", "code", "email", "alias", "value", "domain_name", "serial_number")
 # List parameters that split all objects in two, with the value for those in use; and the keyword for any status.
 _SWITCHES = {"active": True, "archived": False}
@@ -29,7 +29,7 @@ _REMOVING_OPERATIONS = {"delete": Removal.DELETE, "cancel": Removal.CANCEL, "dea
 
 
 def build_lifecycle(resource: Resource) -> Lifecycle:
-    """The lifecycle of a resource in the catalog."""
+    """Return the lifecycle of a resource in the catalog."""
     found = LIFECYCLES.get(resource.name) or derive_lifecycle(resource)
     listing = resource.operations.get("list")
     return replace(
@@ -48,10 +48,11 @@ def build_lifecycle(resource: Resource) -> Lifecycle:
 
 
 def _lists_of_all(params: Mapping[str, Param]) -> tuple[Mapping[str, Any], ...]:
-    """The parameters of the lists that together contain every object, whatever a plain list omits.
+    """Return the parameters of the lists that together contain every object, whatever a plain list omits.
 
-    docs.stripe.com/api/prices/list contains only active ones, and docs.stripe.com/api/subscriptions/list all except
-    canceled ones. For other resources, the documentation doesn't always say, so they aren't assumed to be complete.
+    docs.stripe.com/api/prices/list contains only active prices, and docs.stripe.com/api/subscriptions/list all
+    subscriptions except canceled ones. For other resources, the documentation doesn't always say, so a plain list isn't
+    assumed to be complete.
     """
     status = params.get("status")
     if status is not None and _EVERY_STATUS in status.enum:
@@ -61,7 +62,7 @@ def _lists_of_all(params: Mapping[str, Param]) -> tuple[Mapping[str, Any], ...]:
 
 
 def derive_lifecycle(resource: Resource) -> Lifecycle:
-    """The lifecycle that follows from a resource's operations and parameters alone."""
+    """Return the lifecycle that follows from a resource's operations and parameters alone."""
     params, operations = resource.params, resource.operations
     changes = "update" in operations
     removals = {removal: Step(operation=name) for name, removal in _REMOVING_OPERATIONS.items() if name in operations}

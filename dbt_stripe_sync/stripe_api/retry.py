@@ -1,4 +1,4 @@
-"""Decides what an HTTP answer means: whether the request may be sent again, and what is known of its effect."""
+"""Decides what an HTTP answer means: whether the request may be sent again, and what is known about its effect."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ SAID_BEFORE = frozenset({UNAUTHORIZED, FORBIDDEN, TOO_MANY})
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """One HTTP answer.
+    """The result of one HTTP request.
 
-    `status` is None if there was none; then `sent` says whether Stripe may have received the request. `headers` have
-    lowercase names. `trouble` says why there is no answer, and `foreign` why an answer isn't Stripe's answer to this
-    call. `is_hopeless` says that another attempt would fail in the same way.
+    `status` is None if there was no answer; then `sent` says whether Stripe may have received the request. `headers`
+    have lowercase names. `trouble` says why there is no answer, and `foreign` why an answer isn't Stripe's answer to
+    this call. `is_hopeless` says that another attempt would fail in the same way.
     """
 
     status: int | None
@@ -54,18 +54,18 @@ class Reply(Struct, frozen=True, kw_only=True):
 
     @property
     def is_good(self) -> bool:
-        """Whether Stripe has done what it was asked to do."""
+        """Whether Stripe did what it was asked to do."""
         return self.status is not None and self.status < REDIRECT and self.foreign is None
 
     @property
     def error(self) -> Mapping[str, Any]:
-        """Stripe's error, empty if there is none."""
+        """Stripe's error; empty if there is none."""
         error = self.body.get("error")
         return error if isinstance(error, dict) else {}
 
     @property
     def is_too_many(self) -> bool:
-        """Whether Stripe itself rejected the request as too fast, before it did anything."""
+        """Whether Stripe itself rejected the request with a 429, before it did anything."""
         return self.status == TOO_MANY and self.foreign is None
 
     @property
@@ -75,7 +75,7 @@ class Reply(Struct, frozen=True, kw_only=True):
 
 
 def may_repeat(reply: Reply, *, is_read: bool, has_key: bool) -> bool:
-    """Whether the same request may be sent again: it can't act twice, and another answer is possible."""
+    """Return whether the same request may be sent again: it can't act twice, and a different answer is possible."""
     if reply.is_good or reply.is_hopeless:
         return False
     advice = reply.headers.get("stripe-should-retry")
@@ -94,26 +94,26 @@ def _may_change(reply: Reply, status: int, *, is_read: bool) -> bool:
     if status == CONFLICT:
         return reply.error.get("code") in BUSY
     if status == SERVER_ERROR:
-        # A write's 500 is saved under its key and would only be repeated (docs.stripe.com/api/idempotent_requests).
+        # A write's 500 is saved under its key, and would only be repeated (docs.stripe.com/api/idempotent_requests).
         return is_read
     # A redirect, or a success that isn't Stripe's, comes from something in between; so does a 502, 503 or 504.
     return status > SERVER_ERROR or status < BAD_REQUEST
 
 
 def is_outage(reply: Reply) -> bool:
-    """Whether there was no answer, or one from something in between, so that the next request would fail as well."""
+    """Return whether nothing answered, or something in between, so that the next request would fail as well."""
     return reply.status is None or reply.foreign is not None or reply.status > SERVER_ERROR
 
 
 def describe_outage(reply: Reply) -> str:
-    """Why there is no answer from Stripe."""
+    """Return why there is no answer from Stripe."""
     if reply.status is None:
         return reply.trouble or "no answer"
     return f"it answers {reply.status}" + (f", and {reply.foreign}" if reply.foreign else "")
 
 
 def leaves_doubt(reply: Reply) -> bool:
-    """Whether the request may have acted, or may still act, although no successful answer arrived."""
+    """Return whether the request may have acted, or may still act, although no successful answer arrived."""
     if reply.status is None:
         return reply.sent
     if reply.foreign is not None or reply.status >= SERVER_ERROR or reply.status < BAD_REQUEST:
@@ -122,13 +122,13 @@ def leaves_doubt(reply: Reply) -> bool:
 
 
 def wait_seconds(attempts: int) -> float:
-    """Seconds before the next attempt: exponential backoff with full jitter, so that calls don't return together."""
+    """Return the seconds before the next attempt: exponential backoff with jitter, which spreads the retries."""
     longest: float = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempts - 1))
     return random.uniform(LEAST_OF_WAIT, 1.0) * longest  # noqa: S311 - jitter is no secret
 
 
 def build_answer(reply: Reply, *, is_read: bool, in_doubt: bool, attempts: int) -> Answer:
-    """The final result. `in_doubt` says that an earlier attempt may have acted."""
+    """Return the final result. `in_doubt` says that an earlier attempt may have acted."""
     request_id = reply.headers.get("request-id")
     if reply.is_good:
         return Answer(
@@ -151,18 +151,19 @@ def _is_refusal(reply: Reply, *, is_read: bool, in_doubt: bool) -> bool:
     if reply.status is None or reply.foreign is not None or not BAD_REQUEST <= reply.status < SERVER_ERROR:
         return False
     if is_read:
-        # Nothing was looked up, which is not the same as "not found".
+        # Nothing was looked up, which isn't the same as "not found".
         return reply.status != TOO_MANY
     if leaves_doubt(reply) or (reply.status == CONFLICT and reply.error.get("code") is None):
         return False
     # Stripe returns these before it checks the key, so they say nothing about an earlier attempt. Other errors do: if
-    # that attempt had acted, its saved answer would have been returned. A 429 or a `lock_timeout` alone is a rejection
-    # like any other: nothing was done (docs.stripe.com/rate-limits), and the row is planned again.
+    # that attempt had acted, its saved answer would have been returned. Without an earlier attempt, a 429 or a
+    # `lock_timeout` is a rejection like any other: nothing was done (docs.stripe.com/rate-limits), and the row is
+    # planned again.
     return not (in_doubt and (reply.status in SAID_BEFORE or reply.error.get("code") == LOCKED))
 
 
 def build_failure(reply: Reply) -> StripeFailure:
-    """Stripe's error, or why there was no answer."""
+    """Return Stripe's error, or why there was no answer."""
     if reply.status is None:
         return StripeFailure(type="connection", message=reply.trouble)
     if reply.foreign is not None:

@@ -1,7 +1,8 @@
 """Reads the source of the installed Stripe SDK: its services with their operations, and its typed parameters.
 
-The SDK is generated from Stripe's OpenAPI specification. Its source has what an import doesn't: the HTTP path of every
-method and the description of every parameter. Reading it takes a fraction of the time of importing it.
+The SDK is generated from Stripe's OpenAPI specification. Its source contains what importing it doesn't provide: the
+HTTP path of every method, and the description of every parameter. Reading it takes a fraction of the time of importing
+it.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ V1_SERVICES = "stripe._v1_services"
 
 
 class MethodSource(Struct, frozen=True, kw_only=True):
-    """One method of a service: its HTTP method and path, its return type, and the module and class of its parameters.
+    """A service's method: its HTTP method and path, its return type, and the module and class of its parameters.
 
-    `returns` is the annotation of the return value; `imports` has the module of each class that it may name.
+    `returns` is the annotation of the return value. `imports` maps the classes that it may name to their modules.
     """
 
     name: str
@@ -61,7 +62,7 @@ class MethodSource(Struct, frozen=True, kw_only=True):
 
 
 class FieldSource(Struct, frozen=True, kw_only=True):
-    """One field of a typed dict: its annotation as an expression, and its description."""
+    """A field of a typed dict: its annotation as an expression, and its description."""
 
     name: str
     annotation: ast.expr
@@ -70,7 +71,7 @@ class FieldSource(Struct, frozen=True, kw_only=True):
 
 @cache
 def sdk_root() -> Path:
-    """The folder of the installed SDK. Raises `ModuleNotFoundError` if there is none."""
+    """Return the folder of the installed SDK. Raises `ModuleNotFoundError` if it isn't installed."""
     spec = find_spec("stripe")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("stripe")
@@ -79,14 +80,14 @@ def sdk_root() -> Path:
 
 @cache
 def api_version() -> str:
-    """The API version that the SDK pins, such as `2026-10-28.endive`."""
+    """Return the API version that the SDK pins, such as `2026-10-28.endive`."""
     found = re.search(r'CURRENT = "([^"]+)"', (sdk_root() / "_api_version.py").read_text())
     return found.group(1) if found else ""
 
 
 @cache
 def service_modules() -> Mapping[str, str]:
-    """The module of every service below `StripeClient.v1`, by its dotted path (`customers.tax_ids`)."""
+    """Return the module of every service below `StripeClient.v1`, by its dotted path (`customers.tax_ids`)."""
     return dict(_walk("", V1_SERVICES))
 
 
@@ -98,20 +99,20 @@ def _walk(prefix: str, module: str) -> Iterator[tuple[str, str]]:
 
 @cache
 def subservices(module: str) -> Mapping[str, str]:
-    """The modules of the services directly below one, by name."""
+    """Return the modules of the services directly below one, by name."""
     found = _SUBSERVICES.search(_source(module))
     return {name: submodule for name, (submodule, _) in ast.literal_eval(found.group(1)).items()} if found else {}
 
 
 @cache
 def method_names(module: str) -> frozenset[str]:
-    """The names of a service's methods."""
+    """Return the names of a service's public methods."""
     return frozenset(name for name in re.findall(r"^    def (\w+)\(", _source(module), re.MULTILINE) if name[0] != "_")
 
 
 @cache
 def read_methods(module: str) -> Mapping[str, MethodSource]:
-    """Every method of a service that sends a request."""
+    """Return the methods of a service that send a request, by name."""
     source = _source(module)
     modules = {
         name.strip(): found["module"]
@@ -140,7 +141,7 @@ def read_methods(module: str) -> Mapping[str, MethodSource]:
 
 
 def read_returned(method: MethodSource) -> Returned | None:
-    """What a method returns; None if its annotation names no API object."""
+    """Return what a method returns, or None if its annotation doesn't name an API object."""
     found = _RETURNED.fullmatch(method.returns)
     modules = [method.imports.get(name.strip()) for name in found["names"].split(",")] if found else []
     objects = [_read_object(module) for module in modules if module is not None]
@@ -155,7 +156,7 @@ def read_returned(method: MethodSource) -> Returned | None:
 
 @cache
 def _read_object(module: str) -> tuple[str | None, frozenset[str]]:
-    """The name of the object that a module defines, and the fields of its class."""
+    """Return the name of the object that a module defines, and the fields of its class."""
     source = _source(module)
     name = _OBJECT_NAME.search(source)
     return (name[1] if name else None), frozenset(_OBJECT_FIELD.findall(source))
@@ -163,7 +164,7 @@ def _read_object(module: str) -> tuple[str | None, frozenset[str]]:
 
 @cache
 def read_typed_dicts(module: str) -> Mapping[str, tuple[FieldSource, ...]]:
-    """The fields of every typed dict in a module of parameters, by the name of its class."""
+    """Return the fields of every typed dict in a module of parameters, by the name of its class."""
     tree = ast.parse(_source(module))
     reserved = {name: fields for node in tree.body if isinstance(node, ast.Assign) for name, fields in _reserved(node)}
     return {
@@ -174,7 +175,7 @@ def read_typed_dicts(module: str) -> Mapping[str, tuple[FieldSource, ...]]:
 
 
 def _reserved(node: ast.Assign) -> Iterator[tuple[str, tuple[FieldSource, ...]]]:
-    """Fields with names that Python reserves (`from`, `is`) are in a functional typed dict, a base of the class."""
+    """Yield the fields whose names Python reserves (`from`, `is`): a base class, a functional typed dict, has them."""
     call = node.value
     if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "TypedDict":
         names = call.args[1]

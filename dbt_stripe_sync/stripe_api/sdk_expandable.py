@@ -1,4 +1,4 @@
-"""Determines which paths of an object `expand` accepts, from the SDK's typed response classes."""
+"""Finds out which paths of an object `expand` accepts, from the SDK's typed response classes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @cache
 def can_expand(name: str, path: tuple[str, ...]) -> bool:
-    """Whether a path of an object leads to more than a plain value. True if the types don't say."""
+    """Return whether a path of an object can be expanded, so isn't a plain value. True if the types don't say."""
     found = object_class(name)
     return found is None or _leads_on(found, found.__module__, path)
 
 
 def _leads_on(hint: Any, module: str, path: tuple[str, ...]) -> bool:
-    """Whether a type has more than a plain value at a path below it."""
+    """Return whether the value at a path inside a type can be an object."""
     if hint in PLAIN or hint is NoneType or get_origin(hint) is Literal:
         return False
     if isinstance(hint, ForwardRef):
@@ -39,7 +39,7 @@ def _leads_on(hint: Any, module: str, path: tuple[str, ...]) -> bool:
 
 
 def _any_leads_on(hint: Any, module: str, path: tuple[str, ...]) -> bool:
-    """The same for unions, lists and maps; other types can't be followed."""
+    """Return the same for unions, lists and maps. Other types can't be followed, so they count as objects."""
     origin, kinds = get_origin(hint), get_args(hint)
     named = getattr(origin, "__name__", "")
     if origin is Union:
@@ -52,7 +52,7 @@ def _any_leads_on(hint: Any, module: str, path: tuple[str, ...]) -> bool:
 
 
 def _resolve(module: str, name: str) -> type[Any] | None:
-    """The class that a name stands for in a module, or None."""
+    """Return the class that a name means in a module, or None."""
     first, *rest = name.split(".")
     found: Any = getattr(sys.modules[module], first, None)
     if found is None and first in _imported(module):
@@ -65,7 +65,7 @@ def _resolve(module: str, name: str) -> type[Any] | None:
 
 @cache
 def _imported(module: str) -> Mapping[str, tuple[str, str]]:
-    """What a module imports for its type annotations, by the name that it uses."""
+    """Return what a module imports for its type annotations, by the name that it uses."""
     tree = ast.parse(inspect.getsource(sys.modules[module]))
     return {
         alias.asname or alias.name: (node.module, alias.name)

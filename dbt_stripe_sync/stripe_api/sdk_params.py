@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.sdk import FieldSource
 
 
-# The types allow `''` for everything that isn't plain text, and for newer text parameters. Any other text accepts it,
-# too: that is how a customer's `email` or a price's `nickname` is cleared, unless creation requires it
-# (`parameter_invalid_empty` in docs.stripe.com/error-codes is for those).
+# The types allow `''` for everything that isn't plain text, and for newer text parameters. Other texts accept it, too:
+# that is how a customer's `email` or a price's `nickname` is cleared. The exception are texts that creation requires
+# (`parameter_invalid_empty` in docs.stripe.com/error-codes).
 _UPDATES = "_update_params"
 
 
 @cache
 def read_params(module: str, name: str) -> Mapping[str, Param]:
-    """The parameters that a typed dict describes, including everything below them."""
+    """Return the parameters that a typed dict describes, including everything below them."""
     return {field.name: _build_param(module, field) for field in read_typed_dicts(module).get(name, ())}
 
 
@@ -50,7 +50,7 @@ def _parse_type(module: str, name: str, annotation: ast.expr) -> Param:
 
 
 def _kind_of(module: str, name: str, types: list[ast.expr], enum: tuple[str, ...]) -> Param:
-    """The parameter for a union of types; literals besides `str` are an enum that Stripe may extend."""
+    """Return the parameter for a union of types. Literals next to `str` are an enum that Stripe may extend."""
     typed_dicts = read_typed_dicts(module)
     for member in types:
         generic = _generic(member)
@@ -78,7 +78,7 @@ _SCALARS = (
 
 
 def _members(annotation: ast.expr) -> Iterator[ast.expr]:
-    """The members of a union, in any notation."""
+    """Yield the members of a union, in any notation."""
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
         yield from _members(ast.parse(annotation.value, mode="eval").body)
     elif isinstance(annotation, ast.BinOp):
@@ -115,9 +115,9 @@ def _is_none(member: ast.expr) -> bool:
 
 
 def merge_params(create: Mapping[str, Param], update: Mapping[str, Param] | None) -> dict[str, Param]:
-    """The parameters of both: what creation requires, what updates can clear, and what only one of them accepts.
+    """Merge the parameters of creation and update, including which operation requires, accepts or can clear each.
 
-    The same holds inside hashes, items of lists and values of maps. Without an update operation, nothing can be
+    The same applies inside hashes, items of lists and values of maps. Without an update operation, nothing can be
     changed.
     """
     later = update or {}
@@ -133,7 +133,8 @@ def merge_params(create: Mapping[str, Param], update: Mapping[str, Param] | None
 
 def _merge_param(first: Param, then: Param | None) -> Param:
     if then is None or first.kind is not then.kind:
-        # A subscription's `billing_cycle_anchor` is a time at creation and a keyword later: not the same parameter.
+        # A subscription's `billing_cycle_anchor` is a time at creation and a keyword later: these are different
+        # parameters.
         return replace(first, updatable=False, clearable=False)
     fields = merge_params(first.fields, then.fields) if first.fields is not None and then.fields is not None else None
     item = _merge_param(first.item, then.item) if first.item is not None and then.item is not None else None

@@ -17,7 +17,7 @@ PLAIN: dict[Any, Any] = {Decimal: "0", str: "", int: 0, float: 0.0, bool: False}
 
 
 def object_class(name: str) -> type[Any] | None:
-    """The SDK's class of an object (`billing.meter`); None for an unknown object."""
+    """Return the SDK's class of an object (`billing.meter`), or None for an unknown object."""
     found = OBJECT_CLASSES.get(name)
     if found is None:
         return None
@@ -27,20 +27,20 @@ def object_class(name: str) -> type[Any] | None:
 
 @cache
 def blank_of(name: str) -> dict[str, Any]:
-    """The fields that an object always has, each with the emptiest value of its type. Copy it before use."""
+    """Return the fields that an object always has, each with its type's emptiest value. Copy the result before use."""
     cls = object_class(name)
     return {} if cls is None else _blank(cls, 0)
 
 
 @cache
 def field_names(name: str) -> frozenset[str]:
-    """Every field that an object can have."""
+    """Return the names of all fields that an object can have."""
     cls = object_class(name)
     return frozenset() if cls is None else frozenset(annotations_of(cls))
 
 
 def annotations_of(cls: type[Any]) -> dict[str, Any]:
-    """The type of each field of a response class."""
+    """Return the type of each field of a response class."""
     return {
         key: hint for key, hint in vars(cls).get("__annotations__", {}).items() if not key.startswith(("_", "OBJECT"))
     }

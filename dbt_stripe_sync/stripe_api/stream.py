@@ -1,7 +1,7 @@
-"""Sends meter events through API v2's stream: in few requests, and in a session that is renewed before it expires.
+"""Sends meter events through API v2's stream: in few requests, and in sessions that are renewed before they expire.
 
-Stripe answers before it validates the events (docs.stripe.com/api/v2/billing-meter-stream), so each of them is checked
-here first. Every event has its own identifier: sending one again within 24 hours counts nothing twice.
+Stripe answers before it validates the events (docs.stripe.com/api/v2/billing-meter-stream), so each one is checked here
+first. Every event has an identifier of its own: one that is sent again within 24 hours isn't counted twice.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ LINGER_SECONDS = 0.05
 # A session is renewed this long before it expires, so that it can't expire during a request.
 RENEWED_SECONDS = 60.0
 TOO_LARGE = 413
-# Rejections because of a request's contents; its events are then sent separately.
+# Rejections of a request because of its contents. Its events are then sent separately.
 OF_CONTENT = frozenset({BAD_REQUEST, TOO_LARGE})
-# Errors that say nothing about the event itself.
+# A failure that says nothing about the event itself.
 _NOT_ASKED = StripeFailure(type="not_sent", message="the meters could not be read, so nothing was sent")
 
 
 class _Waiting(Struct, frozen=True, kw_only=True):
-    """One call as an event, and the future for its answer."""
+    """A call as an event, and the future for its answer."""
 
     call: Call
     event: Mapping[str, Any]
@@ -58,7 +58,7 @@ class _Session(Struct, frozen=True, kw_only=True):
 
 
 class _NoSessionError(Exception):
-    """There is no session to send with; `answer` says why."""
+    """There is no session; `answer` says why."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class _NoSessionError(Exception):
 
 
 class EventStream:
-    """Sends calls that share their requests. Each gets its own answer, as from any other endpoint."""
+    """Sends calls in shared requests. Each gets its own answer, as from any other endpoint."""
 
     def __init__(self, api: Api, clock: Clock) -> None:
         self._api = api
@@ -79,13 +79,13 @@ class EventStream:
         self._is_gathering = False
 
     async def send(self, call: Call) -> Answer:
-        """Send one event, batched with others that wait."""
+        """Send one event, batched with others that are waiting."""
         try:
             wrong = await self._meters.fault_of(call.params)
         except StripeError:
             wrong = _NOT_ASKED
         if wrong is not None:
-            # Nothing is sent now. An event that was sent before may have been counted, which the current meters can't
+            # Nothing is sent now. But if the event was sent before, it may have been counted; the current meters can't
             # tell.
             verdict = Verdict.UNKNOWN if call.repeated else Verdict.REFUSED
             return Answer(verdict=verdict, failure=wrong, attempts=0)
@@ -100,7 +100,7 @@ class EventStream:
         return await future
 
     async def close(self) -> None:
-        """Cancel the calls in flight, whose results are then unknown."""
+        """Cancel the calls in flight. Their results are then unknown."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -116,7 +116,7 @@ class EventStream:
         self._leave()
 
     def _leave(self) -> None:
-        """Send the waiting events, at most as many as a request accepts."""
+        """Send the waiting events. There are at most as many as a request accepts."""
         batch, self._waiting = self._waiting, []
         if batch:
             self._begin(self._deliver(batch))
@@ -133,7 +133,7 @@ class EventStream:
         else:
             status = answer.failure.status if answer.failure else None
             if answer.verdict is Verdict.REFUSED and status in OF_CONTENT and len(batch) > 1:
-                # Stripe accepts or rejects a request as a whole, but only the invalid events must be rejected.
+                # Stripe accepts or rejects a request as a whole, but only the invalid events should be rejected.
                 middle = len(batch) // 2
                 parts = (batch[:middle], batch[middle:])
                 await asyncio.gather(*(self._deliver(part, attempts + answer.attempts) for part in parts))
@@ -158,7 +158,7 @@ class EventStream:
 
 
 class _Sessions:
-    """The session for all events; there is one at a time."""
+    """The session that all events share; there is one at a time."""
 
     def __init__(self, api: Api, clock: Clock) -> None:
         self._api = api
@@ -167,9 +167,9 @@ class _Sessions:
         self._lock = asyncio.Lock()
 
     async def current(self, *, in_doubt: bool, instead_of: _Session | None = None) -> _Session:
-        """A session that has some time left, and isn't the one that Stripe has rejected.
+        """Return a session that has some time left, other than `instead_of`, which Stripe has rejected.
 
-        Raises `_NoSessionError`; `in_doubt` says that the events may have been sent before.
+        Raises `_NoSessionError`. `in_doubt` says that the events may have been sent before.
         """
         async with self._lock:
             session = self._session
@@ -191,9 +191,9 @@ class _Sessions:
 
 
 def build_event(params: Mapping[str, Any], value_key: str) -> dict[str, Any]:
-    """Convert the parameters of API v1's meter event to v2: times by RFC 3339, and the whole payload as text.
+    """Convert API v1's parameters of a meter event to API v2: times as RFC 3339, and the whole payload as text.
 
-    Zeros that a column's scale has added to the value are removed.
+    Trailing zeros from a column's scale are removed from the value.
     """
     event = {name: value for name, value in params.items() if value is not None}
     payload = {name: _text(value) for name, value in event["payload"].items() if value is not None}
@@ -207,12 +207,12 @@ def build_event(params: Mapping[str, Any], value_key: str) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """A value as the SDK writes it into a form."""
+    """Return a value as the SDK writes it into a form."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _lifetime(session: Mapping[str, Any]) -> float:
-    """How many seconds a session lasts, by Stripe's own clock, since this machine's may differ."""
+    """Return a session's lifetime in seconds, by Stripe's clock, since this machine's may differ."""
     return (_moment(session["expires_at"]) - _moment(session["created"])).total_seconds()
 
 
@@ -227,6 +227,6 @@ def _most_events() -> int:
 
 def _resolve(batch: Sequence[_Waiting], answer: Answer, attempts: int) -> None:
     for waiting in batch:
-        # Nobody waits for an event whose run was stopped in the meantime.
+        # If the run was stopped in the meantime, nobody waits for the answer.
         if not waiting.answer.done():
             waiting.answer.set_result(replace(answer, attempts=attempts + answer.attempts))

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.calls import StripeFailure
 
 CERTIFICATE = "its certificate is not trusted"
-# The gateway's code for an answer that isn't Stripe's.
+# The gateway's types of failure for an answer that isn't Stripe's.
 FOREIGN = frozenset({"redirect", "not_stripe"})
 _PERMISSION = re.compile(r"'(rak_\w+)'")
 
 
 def unreadable(failure: StripeFailure | None, what: str, address: str) -> Problem:
-    """Why `what` could not be read."""
+    """Return the problem that `what` could not be read."""
     status = failure.status if failure else None
     message = (failure.message if failure else None) or ""
     if failure is not None and failure.type in FOREIGN:
@@ -47,7 +47,7 @@ def unreadable(failure: StripeFailure | None, what: str, address: str) -> Proble
 
 
 def endless_list(resource: str, address: str) -> Problem:
-    """The problem of a list whose next page is the same as the last one."""
+    """Return the problem of a list whose next page is the same as the last one."""
     return _not_stripe(address, f"the list of `{resource}` gives the same page again and again")
 
 

@@ -1,7 +1,7 @@
 """Reads a meter's totals: its summaries are the only way to check events, which can't be listed or retrieved.
 
-docs.stripe.com/api/billing/meter-event-summary: from a whole minute to another one, per customer, some time after the
-events came.
+docs.stripe.com/api/billing/meter-event-summary: summaries are per customer, from one whole minute to another, and
+available some time after the events arrive.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _MOST = 100
 
 
 async def read_usage(api: Api, event: Mapping[str, Any], start: int, end: int) -> Usage | None:
-    """What an event's meter has counted for the event's customer between two times; None if there is no such meter.
+    """Return what an event's meter counted for the event's customer between two times, or None without such a meter.
 
-    Raises `StripeError`.
+    `start` and `end` are Unix seconds on a whole minute. Raises `StripeError`.
     """
     name = str(event.get("event_name"))
     meters = [body async for page in api.pages(RESOURCE, {"limit": _MOST}) for body in page]

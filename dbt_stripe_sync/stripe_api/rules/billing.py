@@ -1,4 +1,4 @@
-"""Checks the rules of Stripe Billing for prices, items and phases inside one request."""
+"""Checks Stripe Billing's rules for prices, items and phases within one request."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _AMOUNTS = ("unit_amount", "unit_amount_decimal", "custom_unit_amount")
 
 
 class OptionAmounts(Struct, frozen=True):
-    """Each of a price's `currency_options` has amounts of the same kind as the price itself."""
+    """Each of a price's `currency_options` has the same kind of amounts as the price itself."""
 
     says: str = "each has `tiers` if the price has them, otherwise one of the amounts"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if they have, or if the scheme of the price isn't known."""
-        # A creation includes the price's own currency.
+        """Yield a fault for each option with other amounts or none, unless the price's scheme is unknown."""
+        # Only a request that creates a price contains the price's own currency.
         is_new = "currency" in spot.hash
         scheme = spot.value_of("billing_scheme") or ("per_unit" if is_new else None)
         if not isinstance(value, dict) or scheme is None:
@@ -69,7 +69,7 @@ class DistinctPrices(Struct, frozen=True):
     says: str = "no two items have the same price"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """One fault for each item whose price an earlier item has."""
+        """Yield a fault for each item whose price is also an earlier item's."""
         if not isinstance(value, list):
             return
         seen = []
@@ -88,12 +88,12 @@ class DistinctPrices(Struct, frozen=True):
 
 
 class OneCurrency(Struct, frozen=True):
-    """The prices that a list describes are in one currency: the request's, if it names one."""
+    """The prices described in a list have one currency: the request's, if it names one."""
 
     says: str = "all `price_data` in one currency: the request's, if it names one"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """One fault for each item in another currency than the first."""
+        """Yield a fault for each item whose currency differs from the first one."""
         named = spot.hash.get("currency")
         first = named.lower() if isinstance(named, str) and named else None
         for index, item in enumerate(value if isinstance(value, list) else []):
@@ -113,12 +113,12 @@ class OneCurrency(Struct, frozen=True):
 
 
 class PhasesInOrder(Struct, frozen=True):
-    """Each phase of a schedule ends after it starts, which is where the previous one ends."""
+    """Each phase of a schedule starts when the previous one ends, and ends after it starts."""
 
     says: str = "each phase ends after it starts, and starts when the previous one has ended"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """One fault for each phase that doesn't."""
+        """Yield a fault for each phase that ends before it starts, or when it starts."""
         if not isinstance(value, list):
             return
         # A schedule without a start date starts now.
@@ -138,12 +138,12 @@ class PhasesInOrder(Struct, frozen=True):
 
 
 class TrialOfPhase(Struct, frozen=True):
-    """A phase that is a trial as a whole has no other end of its trial, and no anchor at its start."""
+    """If a whole phase is a trial, the trial ends with the phase. A phase with a trial has no anchor at its start."""
 
     says: str = "with `trial: true`, `trial_end` is `end_date`; with a trial, the anchor is not `phase_start`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """One fault for each of the two that is given."""
+        """Yield a fault for a different end of the trial, and one for an anchor at the start."""
         if not isinstance(value, dict):
             return
         end, trial_end = value.get("end_date"), value.get("trial_end")
@@ -172,14 +172,14 @@ def _does_not_go(name: str, scheme: str, within: tuple[str, ...]) -> Fault:
 
 
 def _moment(value: Any, spot: Spot) -> int | None:
-    """A time in Unix seconds; None if it isn't one, or if times are not checked."""
+    """Return a time in Unix seconds, or None if the value isn't a time or times aren't checked."""
     if value == "now":
         return spot.now
     return value if isinstance(value, int) and not isinstance(value, bool) and value else None
 
 
 def _at_least(duration: Any) -> int:
-    """The minimum duration of a phase, in seconds."""
+    """Return the minimum duration of a phase in seconds."""
     if not isinstance(duration, dict):
         return 0
     count = duration.get("interval_count")

@@ -1,4 +1,4 @@
-"""All rules of one operation: those in the table, and those that follow from the catalog's parameters."""
+"""All rules of an operation: those in the table, and those that follow from the catalog's parameters."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ _NEEDED = "docs.stripe.com/error-codes#parameter-missing; the page of the resour
 _METADATA = "docs.stripe.com/api/metadata"
 # A guess: `whole-amounts`.
 _THREE_DECIMALS = "docs.stripe.com/currencies#three-decimal"
-# Integer amounts in a currency's smallest unit, by name; those of meters and thresholds are not.
+# Names of integer amounts in a currency's smallest unit. Amounts of meters and thresholds aren't.
 _CURRENCIES = frozenset({"currency", "minimum_amount_currency"})
 _AMOUNTS = frozenset({"unit_amount", "amount", "amount_off", "flat_amount", "minimum_amount"})
-# Checks that make the length limit of nearly every text redundant.
+# Checks that make the default length limit of texts redundant.
 _BOUNDED = (MaxCharacters, Matches, Currency, Country)
-# An entry of the table replaces a check of these kinds from the parameter's description.
+# An entry of the table also replaces a check of this other kind, derived from the parameter's description.
 _STAND_INS: Mapping[type, type] = {MaxSubscriptionItems: MaxItems}
-# What the items of a list have if a check of the list applies.
+# A check of a list applies if its items have this parameter.
 _ASKS_FOR: Mapping[type, str] = {DistinctPrices: "price", OneCurrency: "price_data", PhasesInOrder: "end_date"}
 
 
 @cache
 def rules_of(resource: Resource, operation: str) -> tuple[Rule, ...]:
-    """Every rule of an operation.
+    """Return every rule of an operation.
 
-    A rule without a source is a guess. Parameters that the resource lacks have no rules.
+    A rule without a source is a guess. There are no rules for parameters that the resource lacks.
     """
     described = resource.operations.get(operation)
     if described is None:
@@ -59,7 +59,7 @@ def rules_of(resource: Resource, operation: str) -> tuple[Rule, ...]:
 
 
 def _place_of(rule: Rule) -> tuple[object, ...]:
-    """Where a rule applies and its kind. An entry of the table replaces a description's rule for the same."""
+    """Return a rule's place and kind. If a derived rule has the same, the table's entry replaces it."""
     sides = rule.check.sides if isinstance(rule.check, Between) else None
     needed = rule.check.names if isinstance(rule.check, NeedsOneOf | NeedsWhen) else None
     other = rule.check.other if isinstance(rule.check, Excludes) else None
@@ -67,7 +67,7 @@ def _place_of(rule: Rule) -> tuple[object, ...]:
 
 
 def _reachable(rows: list[Rule], params: Mapping[str, Param]) -> Iterator[Rule]:
-    """The entries whose parameter the operation has."""
+    """Yield the entries whose parameters the operation has."""
     for rule in rows:
         level: Mapping[str, Param] | None = params
         for step in rule.path.replace("[]", "").replace(".*", "").split(".") if rule.path else ():
@@ -81,7 +81,7 @@ def _reachable(rows: list[Rule], params: Mapping[str, Param]) -> Iterator[Rule]:
 
 
 def _of_those(check: Check, level: Mapping[str, Param]) -> Check:
-    """A check of required parameters, without those that the operation lacks."""
+    """Return a check without required parameters that the operation lacks."""
     if not isinstance(check, NeedsOneOf):
         return check
     names, instead = (tuple(name for name in names if name in level) for names in (check.names, check.instead))
@@ -89,7 +89,7 @@ def _of_those(check: Check, level: Mapping[str, Param]) -> Check:
 
 
 def _names_inside(check: Check) -> set[str]:
-    """The parameters that a check of a hash reads and that have to exist."""
+    """Return the parameters of a hash that must exist for a check to apply."""
     if isinstance(check, NeedsWhen):
         return {check.trigger, check.names[0]}
     if isinstance(check, NeedsOneOf):
@@ -111,9 +111,9 @@ def _derive(prefix: str, params: Mapping[str, Param], *, in_currency: bool) -> I
 
 
 def _derive_one(path: str, param: Param, *, in_currency: bool) -> Iterator[Rule]:
-    """The rules of a parameter and of everything below it.
+    """Yield the rules of a parameter and of everything below it.
 
-    `in_currency` says that a request can name a currency for it.
+    `in_currency` says that a request can name the parameter's currency.
     """
     checks = [(check, f"{SDK}: {sentence}") for check, sentence in read_checks(param)]
     if param.kind is ParamKind.MAP and param.name.endswith("metadata"):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.model.params import Resource
 
-# Checks of a single value, whatever else a request contains.
+# Checks that look at a single value, whatever else a request contains.
 LIMITS = (MaxCharacters, Metadata)
 
 
@@ -33,11 +33,11 @@ def check_rules(  # noqa: PLR0913 - what is known of a call, each part of it wit
     guesses: bool = False,
     skips_limits: bool = False,
 ) -> Iterator[Violation]:
-    """Every documented rule that the parameters of a call break, in the order of the parameters.
+    """Yield every documented rule that a call's parameters break, in the order of the parameters.
 
-    `now` is Unix seconds; without it, times are not checked. `known` is what the object has, as far as that is known.
-    `whole` says that the request is complete: a creation is, an update isn't. `guesses` adds undocumented rules, and
-    `skips_limits` leaves out the limits of single values, if they were already checked.
+    `now` is in Unix seconds; if it is None, times aren't checked. `known` is the object's current values, as far as
+    they are known. `whole` says that the request is complete; by default, a creation is and an update isn't. `guesses`
+    adds undocumented rules. `skips_limits` leaves out the limits of single values, in case they were checked before.
     """
     found: list[Violation] = []
     tree = _tree(resource, operation, guesses=guesses, skips_limits=skips_limits)
@@ -51,7 +51,7 @@ def check_rules(  # noqa: PLR0913 - what is known of a call, each part of it wit
 class _Node(Struct):
     """A node in the tree of rules.
 
-    `most` is the maximum number of characters if only the length of a text is checked.
+    If the only rule is the length of a text, `most` is its maximum number of characters.
     """
 
     rules: list[Rule] = field(default_factory=list)
@@ -59,7 +59,7 @@ class _Node(Struct):
     most: int | None = None
 
     def concerns(self, value: Any) -> bool:
-        """Whether there is anything to check, in a value or inside it."""
+        """Return whether there is anything to check in a value."""
         if self.most is not None and isinstance(value, str):
             return len(value) > self.most
         return bool(self.rules) or isinstance(value, dict | list)
@@ -67,7 +67,7 @@ class _Node(Struct):
 
 @cache
 def _tree(resource: Resource, operation: str, *, guesses: bool, skips_limits: bool) -> _Node:
-    """The rules by the steps of their paths, so that a request is walked once and only where there are rules."""
+    """Return the rules as a tree by the steps of their paths, so that a walk skips what has no rules."""
     root = _Node()
     for rule in rules_of(resource, operation):
         if (rule.source is None and not guesses) or (skips_limits and isinstance(rule.check, LIMITS)):
@@ -89,7 +89,7 @@ def _note_lengths(node: _Node) -> None:
 
 
 def _walk(node: _Node, value: Any, spot: Spot, found: list[Violation]) -> None:
-    """Find what is wrong with a value and with everything in it. This runs for every parameter of every row."""
+    """Check a value and everything in it. This runs for every parameter of every row."""
     if value is None or value == "":
         return
     for rule in node.rules:

@@ -1,7 +1,7 @@
 """How many objects another object may have, and in which currency.
 
-This is the only table of these rules. The sandbox enforces it, and plans count by it, because `lifecycles` takes its
-entries from here.
+This is the only table of these rules. The sandbox enforces it, and plans count by it: `lifecycles` takes its entries
+from here.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from dbt_stripe_sync.model.foreseen import AtMost, OneCurrency
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# A subscription's items by billing mode, the default first. docs.stripe.com/changelog/dahlia/2026-08-26/
-# flexible-subscription-item-limits raised the first; the second is from the SDK's description of `items`.
+# The maximum number of a subscription's items by billing mode; the first mode is the default.
+# docs.stripe.com/changelog/dahlia/2026-08-26/flexible-subscription-item-limits raised the first; the second is from the
+# SDK's description of `items`.
 SUBSCRIPTION_ITEMS = {"flexible": 100, "classic": 20}
+# docs.stripe.com/changelog/2016-02-22/no-more-than-250-invoice-items
 MOST_INVOICE_ITEMS = 250
 MOST_SUBSCRIPTIONS = 500
 
@@ -30,7 +32,7 @@ COUNTS: Mapping[str, AtMost] = {
         most=SUBSCRIPTION_ITEMS["flexible"],
         source="docs.stripe.com/changelog/dahlia/2026-08-26/flexible-subscription-item-limits",
     ),
-    # Objects that were created before may have ended.
+    # Earlier subscriptions may have ended, so only new ones are counted.
     "subscription": AtMost(
         parent="customer",
         most=MOST_SUBSCRIPTIONS,

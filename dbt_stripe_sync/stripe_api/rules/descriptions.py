@@ -1,4 +1,4 @@
-"""Extracts rules from the sentences in the SDK's descriptions of its parameters."""
+"""Extracts rules from the SDK's descriptions of its parameters, sentence by sentence."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ _BY_KIND = {
     ParamKind.LIST: _LISTS,
     ParamKind.MAP: _MAPS,
 }
-# For all kinds: which parameter excludes this one.
+# For all kinds of parameters: which other parameter excludes this one.
 _EXCLUDED = (
     r"Only one of `(?P<one>\w+)` and `(?P<two>\w+)` can be set",
     r"If set, `(?P<one>\w+)` must not be set",
@@ -153,14 +153,14 @@ _REQUIRED_WITH = (
     r"Must be present if (?P<sibling>type) is `(?P<b>\w+)`",
     r"required if `(?P<sibling>\w+)` is passed",
 )
-# Which parameters of a hash require at least one of them.
+# Parameters of a hash of which at least one is required.
 _ONE_NEEDED = r"One of (?P<names>`\w+`(?:, `\w+`)*,? or `\w+`) is required[.](?!\w)"
-# The value of a sibling if the request omits it.
+# A sibling's value if the request omits it.
 _DEFAULTS = {"collection_method": "charge_automatically", "duration": "once"}
 
 
 def read_checks(param: Param) -> Iterator[tuple[Check, str]]:
-    """The checks that a parameter's description asks for, each with the sentence that says so."""
+    """Yield the checks that a parameter's description asks for, each with its sentence."""
     text = " ".join(param.description.split())
     if not text:
         return
@@ -177,9 +177,10 @@ def read_checks(param: Param) -> Iterator[tuple[Check, str]]:
 
 
 def read_conditions(param: Param, siblings: Mapping[str, Param]) -> Iterator[tuple[Check, str, bool]]:
-    """The checks in a parameter's description that depend on its siblings, each with its sentence.
+    """Yield the checks in a parameter's description that depend on its siblings, each with its sentence.
 
-    The last value says whether the check belongs to their hash, so that it also applies if the parameter is missing.
+    The last value says whether the check belongs to the siblings' hash, so that it applies even if the parameter is
+    missing.
     """
     text = " ".join(param.description.split())
     for pattern in (_GOES_WITH, _APPLICABLE_WITH):
@@ -189,9 +190,9 @@ def read_conditions(param: Param, siblings: Mapping[str, Param]) -> Iterator[tup
             yield OnlyWith(sibling, value, _default_of(sibling, siblings)), _sentence(text, match), False
     match = re.search(_ONE_NEEDED, text)
     names = tuple(re.findall(r"`(\w+)`", match["names"])) if match is not None else ()
-    # They all say the same.
+    # All of the names have this sentence, so the first one is enough.
     if match is not None and param.name == names[0]:
-        # An entry with an id already exists.
+        # An entry that has an id already exists.
         yield NeedsOneOf(names, tuple(name for name in ("id",) if name in siblings)), _sentence(text, match), True
     for pattern in _REQUIRED_WITH:
         match = re.search(pattern, text)
@@ -203,13 +204,13 @@ def read_conditions(param: Param, siblings: Mapping[str, Param]) -> Iterator[tup
 
 
 def _default_of(sibling: str, siblings: Mapping[str, Param]) -> str | None:
-    """The value of a sibling if a request omits it: its known value, or the only keyword that it accepts."""
+    """Return a sibling's value if a request omits it: its known default, or the only keyword that it accepts."""
     words = siblings[sibling].enum
     return _DEFAULTS.get(sibling) or (words[0] if len(words) == 1 else None)
 
 
 def _sentence(text: str, match: re.Match[str]) -> str:
-    """The sentences around a match, without their links."""
+    """Return the sentences around a match, without their links."""
     start = max((at.end() for at in re.finditer(r"[.] ", text[: match.start()])), default=0)
     rest = re.search(r"[.](?: |$)", text[match.end() - 1 :])
     end = match.end() if rest is None else match.end() - 1 + rest.start() + 1

@@ -1,4 +1,4 @@
-"""The lengths that only Stripe's OpenAPI specification has (`maxLength`); the others are in the SDK's descriptions."""
+"""The lengths that only Stripe's OpenAPI specification has (`maxLength`). The SDK's descriptions have the others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The specification's limit for nearly every other text.
+# The specification's limit for nearly all other texts.
 DEFAULT = 5000
 
 _ADDRESS = {"city": 100, "line1": 200, "line2": 200}
@@ -20,7 +20,7 @@ _DEFAULT_ADDRESSES = (
     "individual.address",
     "individual.registered_address",
 )
-# The ids of uploaded files.
+# Ids of uploaded files.
 _FILE = 500
 _PROOFS = (
     "bank_account_ownership_verification",

@@ -1,6 +1,6 @@
-"""Which prices Stripe accepts where, and how late a first bill may be.
+"""Which prices Stripe accepts where, and how late a subscription's first bill may be.
 
-This is the only table of these rules. The sandbox enforces it where it computes anything, and plans check it, because
+This is the only table of these rules. The sandbox enforces it where it computes something, and plans check it:
 `lifecycles` takes its entries from here.
 """
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _API = "docs.stripe.com/api"
-# Where a currency is shared, and the source of that rule.
+# Where all prices need the same currency, each with its source.
 SAME_CURRENCY = {
     "payment_link": "SDK's description of `currency`: Must be … supported by each line item's price.",
     "subscription": "stripe/stripe-node#682, with Stripe's words",
     "subscription_schedule": "YumaInaura/YumaInaura#2903, with Stripe's words: all of a phase's plans",
 }
-# The page on archived prices says it for all of them: docs.stripe.com/products-prices/manage-prices#archive-price.
+# For all of them, see also the page on archived prices: docs.stripe.com/products-prices/manage-prices#archive-price.
 _LINKS = f"{_API}/payment-link/create#create_payment_link-line_items"
 _QUOTES = f"{_API}/quotes/create#create_quote-line_items"
 _EXTRA = f"{_API}/subscriptions/create#create_subscription-add_invoice_items"
@@ -76,7 +76,7 @@ PRICES_NAMED: Mapping[str, tuple[PricesNamed, ...]] = {
 
 
 def latest_anchor(params: Mapping[str, Any], recurring: Mapping[str, Any], now: int) -> int:
-    """The end of a new subscription's first period, which begins when a trial ends."""
+    """Return the end of a new subscription's first period (Unix seconds), which starts when a trial ends."""
     # A guess: `natural-date`.
     trial_end, days = params.get("trial_end"), params.get("trial_period_days")
     if params.get("trial_from_plan") and days in (None, ""):

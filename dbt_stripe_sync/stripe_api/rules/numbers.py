@@ -1,4 +1,4 @@
-"""Checks of numbers: their range, their decimals, and amounts in currencies without or with fewer decimals."""
+"""Checks of numbers: their range, their decimal places, and amounts in currencies with unusual decimals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VALUE_DIGITS = 15
 # Eight digits, and twelve in IDR (docs.stripe.com/currencies#minimum-and-maximum-charge-amounts).
 MOST_AMOUNT = 99_999_999
 MOST_AMOUNTS = {"idr": 999_999_999_999}
-# The smallest amounts of a charge, from the same page.
+# The minimum amounts of a charge, from the same page.
 LEAST_CHARGES = {
     **dict.fromkeys(("usd", "aud", "brl", "cad", "chf", "eur", "inr", "jpy", "nzd", "sgd"), 50),
     "aed": 200,
@@ -41,7 +41,7 @@ LEAST_CHARGES = {
 
 
 class Between(Struct, frozen=True):
-    """A number within inclusive bounds; `above` is an exclusive bound. None is no bound."""
+    """A number is within inclusive bounds; `above` is an exclusive bound. None means no bound."""
 
     least: int | None = None
     most: int | None = None
@@ -57,12 +57,12 @@ class Between(Struct, frozen=True):
 
     @property
     def sides(self) -> frozenset[str]:
-        """Which sides it bounds."""
+        """The sides that have a bound."""
         lower = self.least is not None or self.above is not None
         return frozenset(name for name, has in (("lower", lower), ("upper", self.most is not None)) if has)
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """No fault if the number is within."""
+        """Yield a fault if the number is outside."""
         number = read_number(value)
         if number is None:
             return
@@ -84,7 +84,7 @@ class MaxDecimals(Struct, frozen=True):
         return f"at most {self.most} decimal places"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """No fault if the number has no more."""
+        """Yield a fault if the number has more."""
         number = read_number(value)
         places = 0 if number is None else _places(number)
         if places > self.most:
@@ -96,12 +96,12 @@ class MaxDecimals(Struct, frozen=True):
 
 
 class WholeAmount(Struct, frozen=True):
-    """An amount ends as its currency requires: in 0 with three decimals, in 00 if it no longer has decimals."""
+    """An amount ends as its currency requires: in 0 with three decimals, in 00 if it has lost its decimals."""
 
     says: str = "ends in 0 in a three-decimal currency, in 00 in ISK and UGX"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if it does, or if the request doesn't say the currency."""
+        """Yield a fault if it doesn't, unless the currency is unknown."""
         currency = currency_of(spot)
         step = 10 if currency in THREE_DECIMAL else 100 if currency in TWO_EMPTY_DECIMALS else 1
         if isinstance(value, int) and not isinstance(value, bool) and value % step:
@@ -113,12 +113,12 @@ class WholeAmount(Struct, frozen=True):
 
 
 class ChargeableAmount(Struct, frozen=True):
-    """An amount doesn't have more digits than a charge can have."""
+    """An amount has no more digits than a charge can have."""
 
     says: str = "at most 99,999,999 (999,999,999,999 in IDR)"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if it can be charged."""
+        """Yield a fault if Stripe can't charge that much at once."""
         number = read_number(value)
         most = MOST_AMOUNTS.get(currency_of(spot), MOST_AMOUNT)
         if number is not None and int(number) > most:
@@ -130,12 +130,12 @@ class ChargeableAmount(Struct, frozen=True):
 
 
 class LeastCharge(Struct, frozen=True):
-    """An amount is at least the smallest charge in its currency."""
+    """An amount is at least the minimum charge in its currency."""
 
     says: str = "at least the minimum charge in its currency, such as 50 in USD and 30 in GBP"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if it is, or if the currency has no least charge."""
+        """Yield a fault if it is less, unless the currency has no known minimum."""
         currency = currency_of(spot)
         least = LEAST_CHARGES.get(currency, 0)
         number = read_number(value)
@@ -149,7 +149,7 @@ class LeastCharge(Struct, frozen=True):
 
 
 def currency_of(spot: Spot) -> str:
-    """The currency of an amount: its key in a map of currencies, or else the currency next to it or around it."""
+    """Return an amount's currency: its key in a map of currencies, or else the currency next to it or around it."""
     for depth in range(len(spot.path) - 1, 0, -1):
         if spot.path[depth - 1] == "currency_options":
             return spot.path[depth].lower()
@@ -161,7 +161,7 @@ def currency_of(spot: Spot) -> str:
 
 
 def read_number(value: Any) -> Decimal | None:
-    """A number exactly; None if the value isn't a number."""
+    """Return a number exactly, or None if the value isn't a number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal) or value == "":
         return None
     try:

@@ -1,4 +1,4 @@
-"""Adds months and days to a time as Stripe does for billing periods."""
+"""Adds months and days to a time, the way Stripe does for billing periods."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ DAY = 86_400
 
 
 def add_intervals(anchor: int, interval: str, count: int) -> int:
-    """The time `count` intervals (day, week, month, year) after `anchor`, all in Unix seconds and UTC.
+    """Return the time `count` intervals (day, week, month, year) after `anchor`, in Unix seconds and UTC.
 
-    If a month lacks the anchor's day, its last day is used (docs.stripe.com/billing/subscriptions/billing-cycle).
+    If a month doesn't have the anchor's day, its last day is used
+    (docs.stripe.com/billing/subscriptions/billing-cycle).
     """
     start = datetime.fromtimestamp(anchor, UTC)
     if interval in _DAYS:

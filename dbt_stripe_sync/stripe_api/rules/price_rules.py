@@ -1,4 +1,4 @@
-"""The rules for prices, wherever a request names or describes one, one entry each with its source."""
+"""The rules for prices, wherever a request names or describes one, each as an entry with its source."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dbt_stripe_sync.stripe_api.rules.together import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Stripe's answer to a larger one is: this value must be less than or equal to 999999999999.
+# Stripe answers to a larger amount: this value must be less than or equal to 999999999999.
 MOST_UNIT_AMOUNT = 999_999_999_999
 _MOST_AMOUNT = "git.phoenixinquis.net/correlr/roam (stripe_api.org), with Stripe's words"
 _OPTIONS = "docs.stripe.com/api/prices/create#create_price-currency_options"
@@ -50,7 +50,7 @@ _PRICE_DATA = {
     "subscription_item": ("price_data",),
     "subscription_schedule": ("phases[].items[].price_data", "phases[].add_invoice_items[].price_data"),
 }
-# Where a custom amount can be described.
+# Where a request can describe a custom amount.
 _CUSTOM_AMOUNTS = {
     "price": ("custom_unit_amount", "currency_options.*.custom_unit_amount"),
     "product": ("default_price_data.custom_unit_amount", "default_price_data.currency_options.*.custom_unit_amount"),
@@ -65,7 +65,7 @@ _PRICED = {
 
 
 def _amounts(path: str = "") -> tuple[Rule, ...]:
-    """The rules for the amounts of a price, wherever a request describes one."""
+    """Return the rules for a price's amounts, wherever a request describes one."""
     return (
         Rule(path=f"{path}unit_amount", check=Between(most=MOST_UNIT_AMOUNT), source=_MOST_AMOUNT),
         Rule(path=f"{path}unit_amount_decimal", check=Between(most=MOST_UNIT_AMOUNT), source=_MOST_AMOUNT),
@@ -84,7 +84,7 @@ _TIER_AMOUNT = "lukasaron/terraform-provider-stripe#45, with Stripe's words"
 
 
 def _tiered(*amounts: str) -> tuple[Rule, ...]:
-    """The rules for tiers, and for the amounts that a price has without them."""
+    """Return the rules for tiers, and for the amounts that a price without tiers has."""
     scheme = OnlyWith("billing_scheme", "tiered", "per_unit")
     return (
         Rule(path="tiers", check=Ascending(), source=_TIERS),
@@ -112,7 +112,10 @@ def _price_data(resource: str) -> tuple[Rule, ...]:
 
 
 def _some_price(resource: str, path: str) -> tuple[Rule, ...]:
-    """The items of subscriptions and schedules may also name a plan; for others, their descriptions say so."""
+    """Return the rule that an item needs a price; items of subscriptions and schedules can also name a plan.
+
+    For other resources, the SDK's descriptions contain the rule.
+    """
     if not resource.startswith("subscription"):
         return ()
     return (Rule(path=path, check=NeedsOneOf(("price", "price_data", "plan"), ("id",)), source=_SOME_PRICE),)
@@ -139,7 +142,7 @@ def _priced(resource: str) -> tuple[Rule, ...]:
     return (
         Rule(path=f"{path}.price_data", check=Excludes("price"), source=_ONE_PRICE),
         *_some_price(resource, path),
-        # For quotes it is a guess: `quotes._total` rejects other currencies, too.
+        # For quotes this is a guess: `quotes._total` rejects other currencies, too.
         Rule(path=path.removesuffix("[]"), check=OneCurrency(), source=SAME_CURRENCY.get(resource)),
     )
 
@@ -176,5 +179,5 @@ PRICES: Mapping[str, tuple[Rule, ...]] = {
 
 
 def price_rules(resource: str) -> tuple[Rule, ...]:
-    """The rules for prices in a resource's requests."""
+    """Return the rules for the prices in a resource's requests."""
     return (*PRICES.get(resource, ()), *_price_data(resource), *_custom_amounts(resource), *_priced(resource))

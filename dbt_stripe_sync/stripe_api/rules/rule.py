@@ -1,4 +1,4 @@
-"""The types of Stripe's documented rules: where each applies, what it checks, and its source."""
+"""The types of Stripe's documented rules: where each one applies, what it checks, and its source."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Spot(Struct, frozen=True):
-    """The location of a value in a request: the hashes around it, innermost last, and the names that lead to it.
+    """The location of a value in a request: the hashes around it, innermost last, and the path to it.
 
-    `now` is Unix seconds, None to ignore times. `known` is what the object has besides the request; `whole` says that
-    the request is complete, so that a missing parameter has its default.
+    `now` is in Unix seconds; if it is None, times aren't checked. `known` is the object's current values. `whole` says
+    that the request is complete, so that a missing parameter has its default.
     """
 
     around: tuple[Mapping[str, Any], ...]
@@ -34,7 +34,7 @@ class Spot(Struct, frozen=True):
     whole: bool = True
 
     def inside(self, name: str, *around: Mapping[str, Any]) -> Spot:
-        """The location of the value with this name inside this one; `around` is this one if it is a hash."""
+        """Return the location of the value with this name; `around` is the value here, if that is a hash."""
         return Spot((*self.around, *around), (*self.path, name), self.now, self.known, self.whole)
 
     @property
@@ -44,16 +44,16 @@ class Spot(Struct, frozen=True):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the hash, with what is known, is complete. Hashes inside a request are always sent completely."""
+        """Whether the hash, together with `known`, is complete. Hashes inside a request are always sent completely."""
         return self.whole or len(self.around) > 1
 
     @property
     def has_all_inside(self) -> bool:
-        """The same for the value itself, if it is a hash."""
+        """Whether the value itself is complete, if it is a hash."""
         return self.whole or len(self.around) > 0
 
     def value_of(self, name: str) -> Any:
-        """The hash's value for a parameter, or else the object's current value."""
+        """Return a parameter's value in the hash, or else its current value in the object."""
         value = self.hash.get(name)
         if value is not None:
             return value
@@ -66,8 +66,8 @@ class Spot(Struct, frozen=True):
 class Fault(Struct, frozen=True, kw_only=True):
     """What is wrong with a value.
 
-    `reason` reads after the parameter's name and contains no row value. `within` leads from the value to the part that
-    is wrong. `code` and `message` are those of Stripe's answer.
+    `reason` is read after the parameter's name, and contains no row value. `within` is the path from the value to the
+    part that is wrong. `code` and `message` are those of Stripe's answer.
     """
 
     reason: str
@@ -85,14 +85,14 @@ class Check(Protocol):
         """The rule in words, for a table."""
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """What is wrong with a value; nothing if it has another type than the check expects."""
+        """Yield what is wrong with a value; nothing if the value isn't of the type that the check expects."""
 
 
 class Rule(Struct, frozen=True, kw_only=True):
     """A check of one parameter.
 
-    `path` has dots, `[]` for the items of a list, `*` for the values of a map. An empty `path` means the whole request.
-    Without a `source` the rule is a guess: the sandbox enforces it, but plans don't check it.
+    `path` has dots, `[]` for the items of a list and `*` for the values of a map. An empty `path` means the whole
+    request. A rule without a `source` is a guess: the sandbox enforces it, but plans don't check it.
     """
 
     path: str
@@ -102,5 +102,5 @@ class Rule(Struct, frozen=True, kw_only=True):
 
 
 def steps_of(path: str) -> tuple[str, ...]:
-    """A rule's path as the steps of a walk: `phases[].items` is `phases`, `[]`, `items`."""
+    """Return a rule's path as steps: `phases[].items` becomes `phases`, `[]`, `items`."""
     return tuple(path.replace("[]", ".[]").split(".")) if path else ()

@@ -1,4 +1,4 @@
-"""Checks of lists and hashes: their size, their combinations, and the limits of metadata."""
+"""Checks of lists and hashes: their size, their items, and the limits of metadata."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ class MaxItems(Struct, frozen=True):
         return f"at most {counted(self.most, 'item')}"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """No fault if it has no more."""
+        """Yield a fault if it has more."""
         if isinstance(value, list) and len(value) > self.most:
             yield too_many(len(value), self.most)
 
 
 class MaxSubscriptionItems(Struct, frozen=True):
-    """The maximum number of items of a subscription in its billing mode."""
+    """A subscription has at most as many items as its billing mode allows."""
 
     says: str = "at most 100 items; 20 with `billing_mode.type: classic`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if there are no more."""
+        """Yield a fault if there are more."""
         mode = spot.value_of("billing_mode") or {}
         name = mode.get("type") if isinstance(mode, dict) else None
         most = SUBSCRIPTION_ITEMS.get(name or "flexible", SUBSCRIPTION_ITEMS["flexible"])
@@ -57,7 +57,7 @@ class MaxSubscriptionItems(Struct, frozen=True):
 
 
 class Includes(Struct, frozen=True):
-    """A list that isn't empty contains a certain word."""
+    """A list that isn't empty contains a given word."""
 
     word: str
 
@@ -67,7 +67,7 @@ class Includes(Struct, frozen=True):
         return f"includes `{self.word}`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """No fault if it has."""
+        """Yield a fault if the word is missing."""
         if isinstance(value, list) and value and self.word not in value:
             yield Fault(
                 reason=f"must include `{self.word}`",
@@ -77,7 +77,7 @@ class Includes(Struct, frozen=True):
 
 
 class FirstHas(Struct, frozen=True):
-    """The first item of a list has a parameter that the others may lack."""
+    """The first item of a list has a parameter that the others can lack."""
 
     name: str
     message: str
@@ -88,7 +88,7 @@ class FirstHas(Struct, frozen=True):
         return f"the first item has `{self.name}`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """No fault if it has."""
+        """Yield a fault if the first item lacks it."""
         if isinstance(value, list) and value and isinstance(value[0], dict) and not is_given(value[0].get(self.name)):
             yield Fault(
                 reason=f"requires `{self.name}` in its first item",
@@ -98,7 +98,7 @@ class FirstHas(Struct, frozen=True):
 
 
 class WithoutOwnCurrency(Struct, frozen=True):
-    """A map of currencies omits the object's own currency. `own` names its parameter."""
+    """A map of currencies doesn't contain the object's own currency, which is the value of the parameter `own`."""
 
     own: str = "currency"
 
@@ -108,7 +108,7 @@ class WithoutOwnCurrency(Struct, frozen=True):
         return f"not the object's own `{self.own}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if it does."""
+        """Yield a fault for the own currency."""
         own = spot.value_of(self.own)
         if isinstance(value, dict) and isinstance(own, str):
             for name in value:
@@ -122,7 +122,7 @@ class Metadata(Struct, frozen=True):
     says: str = "at most 50 keys of 40 characters without `[` and `]`, values of 500 characters"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """One fault for each limit that is exceeded."""
+        """Yield a fault for each limit that is exceeded."""
         if isinstance(value, dict):
             yield from map(_excess_fault, find_excess(value))
 
@@ -158,7 +158,7 @@ def _excess_fault(excess: Excess) -> Fault:
 
 
 def own_currency(name: str) -> Fault:
-    """The fault that a price's own currency is in its `currency_options`."""
+    """Return the fault for a price's own currency among its `currency_options`."""
     return Fault(
         reason="names the object's own currency, which Stripe accepts only at the top level",
         message="You are specifying an update to a currency option that matches the top-level currency for this price. "
@@ -169,7 +169,7 @@ def own_currency(name: str) -> Fault:
 
 
 def too_many(count: int, most: int) -> Fault:
-    """The fault that a list is too long."""
+    """Return the fault for a list that is too long."""
     return Fault(
         reason=f"has {count:,} items, Stripe accepts {most:,}",
         message=f"Array must have at most {most} elements. You provided {count}.",

@@ -1,7 +1,7 @@
-"""What an update can't change in some statuses of an object.
+"""What an update can't change while an object has certain statuses.
 
-This is the only table of these rules. The sandbox enforces it, and plans check it, because `lifecycles` takes its
-entries from here.
+This is the only table of these rules. The sandbox enforces it, and plans check it: `lifecycles` takes its entries from
+here.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from dbt_stripe_sync.model.foreseen import Fixed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# They apply to one request and are not part of the object, so no status affects them.
+# These apply to one request and aren't part of the object, so no status affects them.
 REQUEST_ONLY = frozenset({"expand", "proration_behavior", "payment_behavior", "off_session"})
 _FINALIZED = frozenset({"open", "paid", "uncollectible", "void"})
 
 
 class Frozen(Struct, frozen=True, kw_only=True):
-    """What can't be changed in some statuses, with Stripe's answer to an attempt, and the source.
+    """What can't be changed in some statuses, with Stripe's answer to an attempt and the source.
 
-    `{name}` and `{status}` in `message` are filled in. Without a `source` the rule is a guess: the sandbox enforces it,
+    `{name}` and `{status}` in `message` are filled in. A rule without a `source` is a guess: the sandbox enforces it,
     but plans don't check it.
     """
 
@@ -43,7 +43,7 @@ class Frozen(Struct, frozen=True, kw_only=True):
         return f"{while_}, an update changes {_listed(self.fixed.but) or 'nothing'}{only}"
 
     def first_fixed(self, status: str, names: Iterable[str]) -> str | None:
-        """The first of some parameters that an update can't change in a status."""
+        """Return the first of the named parameters that an update can't change in a status, or None."""
         if status not in self.fixed.statuses:
             return None
         return next((name for name in sorted(names) if name not in REQUEST_ONLY and self.fixed.holds(name)), None)
@@ -161,12 +161,12 @@ FROZEN: Mapping[str, tuple[Frozen, ...]] = {
 
 
 def frozen_rules(resource: str) -> tuple[Frozen, ...]:
-    """The rows of a resource."""
+    """Return a resource's rules."""
     return FROZEN.get(resource, ())
 
 
 def foreseen_fixed(resource: str) -> tuple[Fixed, ...]:
-    """The statuses and parameters that a plan checks: the documented rules of a resource."""
+    """Return what plans check: the documented rules of a resource."""
     return tuple(rule.fixed for rule in frozen_rules(resource) if rule.source is not None)
 
 

@@ -1,4 +1,4 @@
-"""The rules that the SDK's descriptions don't contain, one entry each with its source."""
+"""The rules that the SDK's descriptions don't contain, each as an entry with its source."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _tax_id(path: str) -> tuple[Rule, ...]:
 
 
 def _pending_update(*names: str, operations: frozenset[str]) -> Rule:
-    """What an update that waits for its payment may contain."""
+    """Return the rule on what a pending update, which waits for its payment, can contain."""
     beside = ("expand", "metadata", "off_session", "proration_behavior", "proration_date", *names)
     check = GoesWithOnly(_PENDING, beside)
     return Rule(path="payment_behavior", check=check, source=_PENDING_UPDATES, operations=operations)
@@ -223,7 +223,7 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         Rule(path="amount", check=Excludes("pricing"), source=_INVOICE_ITEMS),
         Rule(path="amount", check=Excludes("price_data"), source=_INVOICE_ITEMS),
         Rule(path="unit_amount_decimal", check=Excludes("amount"), source=_INVOICE_ITEMS),
-        # One that is added to an invoice has the invoice's currency.
+        # An item that is added to an invoice has the invoice's currency.
         *(
             Rule(path="", check=NeedsWhen(name, None, ("currency", "invoice")), source=_INVOICE_ITEMS)
             for name in ("amount", "unit_amount_decimal")
@@ -311,7 +311,7 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
 
 
 def table_rules(resource: str) -> tuple[Rule, ...]:
-    """The rules of a resource, with the lengths that only the OpenAPI specification has."""
+    """Return a resource's rules, including the lengths that only the OpenAPI specification has."""
     lengths = tuple(
         Rule(path=path, check=MaxCharacters(most), source=OPENAPI) for path, most in LENGTHS.get(resource, {}).items()
     )

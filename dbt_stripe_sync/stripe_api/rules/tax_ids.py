@@ -1,4 +1,4 @@
-"""The formats of tax ids, by type, if they are definite enough to detect an invalid one before Stripe does."""
+"""The formats of tax ids by type, if they are strict enough to detect an invalid id before Stripe does."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ _EU_VAT = {
 }
 VAT_FORMS = {
     "eu_vat": "|".join(f"{country}{form}" for country, form in _EU_VAT.items()),
-    # Like XI in the same register.
+    # As for XI, from the same register.
     "gb_vat": r"(GB)?(\d{9}|\d{12}|(GD|HA)\d{3})",
 }
-# The page has one example for each of these: it shows what Stripe accepts, but not what it rejects.
+# Stripe's page has one example of each: it shows what Stripe accepts, but not what it rejects.
 # A guess: `tax-id-forms`.
 GUESSED_FORMS = {
     "ae_trn": r"\d{15}",
@@ -100,7 +100,7 @@ GUESSED_FORMS = {
 
 @dataclass(frozen=True, slots=True)
 class TaxId:
-    """The value of a tax id has the format of its type. `forms` are patterns by type."""
+    """A tax id's value has the format of its type. `forms` maps types to patterns."""
 
     forms: Mapping[str, str] = field(hash=False)
 
@@ -110,12 +110,12 @@ class TaxId:
         return f"has the format of its `type`, for {', '.join(f'`{name}`' for name in self.forms)}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if it has, or if the form of the type isn't known."""
+        """Yield a fault if it doesn't, unless the type's format is unknown."""
         type_ = str(spot.hash.get("type"))
         form = self.forms.get(type_)
         if form is None or not isinstance(value, str) or not value:
             return
-        # People group the digits with blanks, dots and dashes.
+        # People group the digits with spaces, dots and dashes.
         if not re.fullmatch(form, re.sub(r"[\s./-]", "", value).upper()):
             yield Fault(
                 reason=f"is not a `{type_}` number",

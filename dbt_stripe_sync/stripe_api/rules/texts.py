@@ -1,4 +1,4 @@
-"""Checks of texts: their length, their characters, their format."""
+"""Checks of texts: their length, characters and format."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class MaxCharacters(Struct, frozen=True):
         return f"at most {counted(self.most, 'character')}"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """No fault if the text is short enough."""
+        """Yield a fault if the text is longer."""
         if isinstance(value, str) and len(value) > self.most:
             yield Fault(
                 reason=f"has {len(value):,} characters, Stripe accepts {self.most:,}",
@@ -41,7 +41,7 @@ class MaxCharacters(Struct, frozen=True):
 
 
 class Without(Struct, frozen=True):
-    """A text contains none of some characters."""
+    """A text contains none of the given characters."""
 
     characters: str
 
@@ -51,10 +51,10 @@ class Without(Struct, frozen=True):
         return f"none of {_listed(self.characters)}"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """No fault if the text has none of them."""
+        """Yield a fault if the text contains one of them."""
         if isinstance(value, str) and any(character in value for character in self.characters):
             yield Fault(
-                # By name: the character itself is part of the row's value.
+                # By name, since the character itself is part of the row's value.
                 reason=f"has a character that Stripe rejects here ({_named(self.characters)})",
                 message=f"This value may not include any of these characters: {' '.join(self.characters)}",
                 hint="remove it in the model, for example with translate()",
@@ -67,7 +67,7 @@ class HasLetter(Struct, frozen=True):
     says: str = "at least one letter"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """No fault if it has one."""
+        """Yield a fault if there is no letter."""
         if isinstance(value, str) and value and not re.search(r"[A-Za-z]", value):
             yield Fault(
                 reason="has no letter, and Stripe requires at least one",
@@ -82,7 +82,7 @@ class Matches(Struct, frozen=True):
     says: str
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """No fault if the whole text matches."""
+        """Yield a fault if the whole text doesn't match."""
         if isinstance(value, str) and value and not re.fullmatch(self.pattern, value):
             yield Fault(reason=f"is not {self.says}", message=f"Invalid value: must be {self.says}")
 
@@ -93,7 +93,7 @@ class Email(Struct, frozen=True):
     says: str = "an email address: a name, `@`, and a domain with a dot, without blanks"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """No fault if it looks like one."""
+        """Yield a fault if it doesn't."""
         if not isinstance(value, str) or not value:
             return
         name, _, domain = value.partition("@")
@@ -109,18 +109,18 @@ class Currency(Struct, frozen=True):
     says: str = "a currency that Stripe supports"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """No fault if Stripe supports it."""
+        """Yield a fault if Stripe doesn't support it."""
         if isinstance(value, str) and value and not is_currency(value):
             yield _unknown_currency(value)
 
 
 class CurrencyKeys(Struct, frozen=True):
-    """The names in a map are currencies that Stripe supports."""
+    """The keys of a map are currencies that Stripe supports."""
 
     says: str = "each key is a currency that Stripe supports"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """One fault for each key that isn't a supported currency."""
+        """Yield a fault for each key that isn't a supported currency."""
         if isinstance(value, dict):
             for name in value:
                 if not is_currency(name):
@@ -133,7 +133,7 @@ class Country(Struct, frozen=True):
     says: str = "a two-letter country code"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """No fault if it has the form of one."""
+        """Yield a fault if it doesn't have two letters."""
         if isinstance(value, str) and value and not _COUNTRY.fullmatch(value):
             yield Fault(
                 reason="is not a two-letter country code",
@@ -149,7 +149,7 @@ class Url(Struct, frozen=True):
     says: str = "a URL with its scheme, such as `https://example.com`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """No fault if it is one."""
+        """Yield a fault if it has no scheme."""
         if isinstance(value, str) and value and not _WITH_SCHEME.match(value):
             yield Fault(
                 reason="is not a valid URL: it has no scheme",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
 
-# The largest distances of a time into the past and future; `lifecycles` takes its windows from here.
+# How far a time may be in the past and in the future; `lifecycles` takes its windows from here.
 WINDOWS: Mapping[str, Mapping[str, Window]] = {
     "billing.meter_event": {"timestamp": Window(past=timedelta(days=35), ahead=timedelta(minutes=5))},
 }
@@ -30,7 +30,7 @@ class InFuture(Struct, frozen=True):
     says: str = "in the future"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if it does, or if times are not checked."""
+        """Yield a fault if it isn't, unless times aren't checked."""
         if _is_time(value) and spot.now is not None and value <= spot.now:
             yield Fault(
                 reason="is in the past, and Stripe requires a time in the future",
@@ -39,12 +39,12 @@ class InFuture(Struct, frozen=True):
 
 
 class InPast(Struct, frozen=True):
-    """A time is not in the future."""
+    """A time isn't in the future."""
 
     says: str = "not in the future"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if it doesn't, or if times are not checked."""
+        """Yield a fault if it is, unless times aren't checked."""
         if _is_time(value) and spot.now is not None and value > spot.now:
             yield Fault(
                 reason="is in the future, and Stripe requires a time in the past",
@@ -53,7 +53,7 @@ class InPast(Struct, frozen=True):
 
 
 class InWindow(Struct, frozen=True):
-    """A time is within a window. The codes are Stripe's for too early and too late."""
+    """A time is within a window. `early` and `late` are Stripe's codes for a time outside."""
 
     window: Window
     early: str
@@ -65,7 +65,7 @@ class InWindow(Struct, frozen=True):
         return f"at most {_span(self.window.past)} back and {_span(self.window.ahead)} ahead"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if it does, or if times are not checked."""
+        """Yield a fault if it isn't, unless times aren't checked."""
         if not _is_time(value) or spot.now is None:
             return
         if value < spot.now - self.window.past.total_seconds():
@@ -95,7 +95,7 @@ class YearsOld(Struct, frozen=True):
         return f"more than {self.years} years ago"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if it does, or if times are not checked."""
+        """Yield a fault if it isn't, unless times aren't checked."""
         parts = [value.get(name) for name in ("year", "month", "day")] if isinstance(value, dict) else []
         if spot.now is None or not parts or not all(_is_time(part) for part in parts):
             return
@@ -108,7 +108,7 @@ class YearsOld(Struct, frozen=True):
 
 
 class WithinYears(Struct, frozen=True):
-    """A time is at most this many years ahead. `message` is Stripe's, if known."""
+    """A time is at most this many years in the future. `message` is Stripe's, if known."""
 
     years: int
     message: str = ""
@@ -119,7 +119,7 @@ class WithinYears(Struct, frozen=True):
         return f"at most {self.years} years in the future"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if it does, or if times are not checked."""
+        """Yield a fault if it is later, unless times aren't checked."""
         if _is_time(value) and spot.now is not None and value > _years_after(spot.now, self.years):
             yield Fault(
                 reason=f"is more than {self.years} years in the future, and Stripe rejects this time",
@@ -130,7 +130,7 @@ class WithinYears(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class MaxInterval:
-    """A number of intervals is no longer than a number of years. `most` is by interval, `other` names the sibling."""
+    """A number of intervals spans at most this many years. `most` is the maximum number by interval."""
 
     years: int
     most: Mapping[str, int] = field(hash=False)
@@ -141,7 +141,7 @@ class MaxInterval:
         return "at most " + ", ".join(f"{count:,} with `{interval}`" for interval, count in self.most.items())
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if it isn't."""
+        """Yield a fault if it spans more."""
         interval = str(spot.hash.get("interval"))
         most = self.most.get(interval)
         if _is_time(value) and most is not None and value > most:
@@ -153,7 +153,7 @@ class MaxInterval:
 
 
 class NotBefore(Struct, frozen=True):
-    """A time is not before a sibling's time."""
+    """A time isn't before a sibling's time."""
 
     sibling: str
 
@@ -163,7 +163,7 @@ class NotBefore(Struct, frozen=True):
         return f"not before `{self.sibling}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if it isn't."""
+        """Yield a fault if it is."""
         other = spot.hash.get(self.sibling)
         if _is_time(value) and _is_time(other) and value < int(other or 0):
             yield Fault(
@@ -172,8 +172,8 @@ class NotBefore(Struct, frozen=True):
 
 
 def max_interval(years: int) -> MaxInterval:
-    """The maximum for a number of years, in each of Stripe's intervals."""
-    # Stripe doesn't give it in days; a leap year has one more.
+    """Return the check for a number of years, with the maximum in each of Stripe's intervals."""
+    # Stripe doesn't give a maximum in days; a leap year has one more.
     return MaxInterval(years, {"year": years, "month": 12 * years, "week": 52 * years, "day": 365 * years + 1})
 
 
@@ -186,7 +186,7 @@ def _is_time(value: Any) -> bool:
 
 
 def _years_after(now: int, years: int) -> float:
-    """The time this many years later, plus a day for leap years and clocks."""
+    """Return the time this many years later, plus a day for leap years and differing clocks."""
     moment = datetime.fromtimestamp(now, UTC)
     try:
         later = moment.replace(year=moment.year + years)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Excludes(Struct, frozen=True):
-    """A parameter and another one of the same hash are not given together."""
+    """A parameter and another one of the same hash aren't given together."""
 
     other: str
 
@@ -28,7 +28,7 @@ class Excludes(Struct, frozen=True):
         return f"not together with `{self.other}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if the other is not given."""
+        """Yield a fault if both are given."""
         if is_given(value) and is_given(spot.hash.get(self.other)):
             name = spot.path[-1]
             yield Fault(
@@ -40,7 +40,7 @@ class Excludes(Struct, frozen=True):
 
 
 class OnlyWith(Struct, frozen=True):
-    """A parameter requires one value of a sibling. `default` is the sibling's value if it is missing."""
+    """A parameter requires one value of a sibling. `default` is that sibling's value if it is missing."""
 
     sibling: str
     value: str
@@ -52,7 +52,7 @@ class OnlyWith(Struct, frozen=True):
         return f"only with `{self.sibling}: {self.value}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if the sibling has the value, or if its value is unknown."""
+        """Yield a fault if the sibling has another value, unless its value is unknown."""
         other = spot.value_of(self.sibling)
         if not is_given(other):
             if not spot.is_whole:
@@ -78,7 +78,7 @@ class NotWith(Struct, frozen=True):
         return f"not with `{self.sibling}: {self.value}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if the sibling has another value."""
+        """Yield a fault if the sibling has that value."""
         if is_given(value) and spot.value_of(self.sibling) == self.value:
             yield Fault(
                 reason=f"is not allowed with `{self.sibling}: {self.value}`",
@@ -87,7 +87,7 @@ class NotWith(Struct, frozen=True):
 
 
 class NeedsOneOf(Struct, frozen=True):
-    """A hash has at least one of some parameters, or one of `instead`; the path leads to the hash.
+    """A hash has at least one of some parameters, or one of `instead`. The path is that of the hash.
 
     `message` is Stripe's, if it has a special one.
     """
@@ -103,7 +103,7 @@ class NeedsOneOf(Struct, frozen=True):
         return f"needs {_either(self.names)}{unless}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if it has, or if it may have what the request doesn't say."""
+        """Yield a fault if it has none, unless the object may already have one."""
         if not isinstance(value, dict) or not spot.has_all_inside:
             return
         if not any(is_given(value.get(name)) for name in (*self.names, *self.instead)):
@@ -112,7 +112,7 @@ class NeedsOneOf(Struct, frozen=True):
 
 
 class Alone(Struct, frozen=True):
-    """A parameter excludes all others in the request, except for some."""
+    """A parameter excludes all others in the request, except those in `but`."""
 
     but: tuple[str, ...]
 
@@ -122,7 +122,7 @@ class Alone(Struct, frozen=True):
         return f"with no other parameter{f' but {_either(self.but)}' if self.but else ''}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if it is the only one."""
+        """Yield a fault if there is another one."""
         own = spot.path[-1]
         others = [name for name in spot.hash if name not in {own, *self.but} and is_given(spot.hash[name])]
         if is_given(value) and others:
@@ -138,7 +138,7 @@ class Alone(Struct, frozen=True):
 
 
 class GoesWithOnly(Struct, frozen=True):
-    """One value of a parameter excludes all others in the request, except for some."""
+    """One value of a parameter excludes all others in the request, except those in `names`."""
 
     value: str
     names: tuple[str, ...]
@@ -149,7 +149,7 @@ class GoesWithOnly(Struct, frozen=True):
         return f"`{self.value}` only together with {_listed(self.names)}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if the request has no other."""
+        """Yield a fault if the request has another one."""
         own = spot.path[-1]
         others = sorted(name for name in spot.hash if name != own and name not in self.names)
         if value == self.value and others:
@@ -171,7 +171,7 @@ class DiffersFrom(Struct, frozen=True):
         return f"not the same as `{self.sibling}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if it has."""
+        """Yield a fault if they are equal."""
         if is_given(value) and value == spot.hash.get(self.sibling):
             yield Fault(
                 reason=f"must differ from `{self.sibling}`",
@@ -180,7 +180,7 @@ class DiffersFrom(Struct, frozen=True):
 
 
 class NotBeside(Struct, frozen=True):
-    """A parameter excludes another one of the same hash, whether the request or the object has that one."""
+    """A parameter excludes another one of the same hash, even if only the object has that one."""
 
     other: str
 
@@ -190,7 +190,7 @@ class NotBeside(Struct, frozen=True):
         return f"not if there is `{self.other}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if there is none, as far as that is known."""
+        """Yield a fault if the request, or the object as far as it is known, has the other parameter."""
         if is_given(value) and is_given(spot.value_of(self.other)):
             yield Fault(
                 reason=f"is not allowed with `{self.other}`",
@@ -201,7 +201,7 @@ class NotBeside(Struct, frozen=True):
 
 
 class OneOfItems(Struct, frozen=True):
-    """A parameter is the `name` of one of the hashes in a sibling list."""
+    """A parameter's value is the `name` of one of the hashes in a sibling list."""
 
     sibling: str
     name: str
@@ -212,7 +212,7 @@ class OneOfItems(Struct, frozen=True):
         return f"the `{self.name}` of one of `{self.sibling}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if it is."""
+        """Yield a fault if it isn't."""
         items = spot.hash.get(self.sibling)
         if not is_given(value) or not isinstance(items, list):
             return
@@ -236,7 +236,7 @@ class ValueNeeds(Struct, frozen=True):
         return f"`{self.own}` only with `{self.sibling}: {self.value}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if the sibling has the value, or says nothing."""
+        """Yield a fault if the sibling has another value."""
         other = spot.value_of(self.sibling)
         if value == self.own and is_given(other) and other != self.value:
             yield Fault(
@@ -246,9 +246,9 @@ class ValueNeeds(Struct, frozen=True):
 
 
 class NeedsWhen(Struct, frozen=True):
-    """A hash whose `trigger` is set, possibly to a certain value, has one of some other parameters.
+    """A hash whose `trigger` is set, or set to `value`, has one of some other parameters.
 
-    The path leads to the hash. `default` is the value of the trigger if it is missing.
+    The path is that of the hash. `default` is the trigger's value if it is missing.
     """
 
     trigger: str
@@ -263,7 +263,7 @@ class NeedsWhen(Struct, frozen=True):
         return f"needs {_either(self.names)} with {when}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if it has, or if it may have what the request doesn't say."""
+        """Yield a fault if it has none, unless the object may already have one."""
         if not isinstance(value, dict) or not spot.has_all_inside:
             return
         inside = value if spot.around else {**spot.known, **value}
@@ -280,7 +280,7 @@ class Ascending(Struct, frozen=True):
     says: str = "in ascending order of `up_to`, with `inf` last"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """No fault if they do."""
+        """Yield a fault if they aren't."""
         if not isinstance(value, list) or not all(isinstance(tier, dict) for tier in value):
             return
         ends = [tier.get("up_to") for tier in value]
@@ -294,9 +294,9 @@ class Ascending(Struct, frozen=True):
 
 
 class InOrder(Struct, frozen=True):
-    """Of two times inside a hash, the later one is not before the other; the path leads to the hash.
+    """Of two times in a hash, the later one isn't before the earlier one. The path is that of the hash.
 
-    Each is a dotted path below the hash. `strictly` says that they must not be equal either.
+    `earlier` and `later` are dotted paths below the hash. `strictly` says that the times can't be equal either.
     """
 
     earlier: str
@@ -309,7 +309,7 @@ class InOrder(Struct, frozen=True):
         return f"`{self.later}` {'after' if self.strictly else 'not before'} `{self.earlier}`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """No fault if they are in order, or if one of them is no time."""
+        """Yield a fault if they aren't in order, unless one of them isn't a time."""
         one, other = (_inside(value, path) for path in (self.earlier, self.later))
         if not all(isinstance(time, int) and not isinstance(time, bool) for time in (one, other)):
             return
@@ -333,7 +333,7 @@ class MostTogether(Struct, frozen=True):
         return f"at most {counted(self.most, 'item')}, together with `{self.other}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No fault if they have no more."""
+        """Yield a fault if they have more."""
         beside = spot.value_of(self.other)
         count = sum(len(items) for items in (value, beside) if isinstance(items, list))
         if isinstance(value, list) and isinstance(beside, list) and count > self.most:
@@ -344,7 +344,7 @@ class MostTogether(Struct, frozen=True):
 
 
 def needs(names: tuple[str, ...], when: str | None = None) -> Fault:
-    """The fault that one of some parameters is missing."""
+    """Return the fault for missing parameters of which one is required."""
     with_ = f" when {when}" if when is not None else ""
     if len(names) == 1 and when is None:
         message = f"Missing required param: {names[0]}."
@@ -360,7 +360,7 @@ def needs(names: tuple[str, ...], when: str | None = None) -> Fault:
 
 
 def is_given(value: Any) -> bool:
-    """Whether a parameter has a value."""
+    """Return whether a parameter has a value."""
     return value is not None and value is not False and value != ""
 
 
