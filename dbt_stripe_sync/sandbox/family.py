@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.params import Param
 
 
-class Ask(Struct, frozen=True, kw_only=True):
+class ApiRequest(Struct, frozen=True, kw_only=True):
     """A validated API request. `params` are typed; `''` means that a parameter is to be cleared. `url` is the path."""
 
     resource: str
@@ -39,7 +39,7 @@ class Ask(Struct, frozen=True, kw_only=True):
         return default if value is None or value == "" else value
 
 
-Handler: TypeAlias = Callable[[Work, Ask], Body]
+Handler: TypeAlias = Callable[[Work, ApiRequest], Body]
 Filter: TypeAlias = "str | Callable[[Work, Body, Any], bool]"
 
 
@@ -114,14 +114,14 @@ def own_id(work: Work, kind: str, id: str, noun: str) -> str:  # noqa: A002 - St
     return id
 
 
-def create(family: Family, work: Work, ask: Ask) -> Body:
+def create(family: Family, work: Work, request: ApiRequest) -> Body:
     """Create an object from the request's parameters."""
     body = new_body(family, work)
     for path_param, shown_as in family.parents.items():
-        if path_param in ask.path:
-            body[shown_as] = ask.path[path_param]
+        if path_param in request.path:
+            body[shown_as] = request.path[path_param]
     body.setdefault("metadata", {})
-    shown = {name: merged(body.get(name), value) for name, value in ask.params.items()}
+    shown = {name: merged(body.get(name), value) for name, value in request.params.items()}
     apply_params(body, shown)
     return work.add(family.kind, body)
 
@@ -133,34 +133,34 @@ def merged(default: Any, given: Any) -> Any:
     return given
 
 
-def retrieve(family: Family, work: Work, ask: Ask) -> Body:
+def retrieve(family: Family, work: Work, request: ApiRequest) -> Body:
     """Return the object, even a deleted one if the family keeps tombstones."""
-    shown = work.shown(family.kind, ask.id)
+    shown = work.shown(family.kind, request.id)
     if shown is not None and family.tombstone:
         return shown
-    return within_parents(family, work, ask)
+    return within_parents(family, work, request)
 
 
-def within_parents(family: Family, work: Work, ask: Ask) -> Body:
+def within_parents(family: Family, work: Work, request: ApiRequest) -> Body:
     """Return the URL's live object. Raises `ApiError` if it is missing, or doesn't belong to the URL's parents."""
-    body = work.get(family.kind, ask.id)
+    body = work.get(family.kind, request.id)
     for path_param, shown_as in family.parents.items():
-        if path_param in ask.path and body.get(shown_as) != ask.path[path_param]:
+        if path_param in request.path and body.get(shown_as) != request.path[path_param]:
             return work.get(family.kind, "")
     return body
 
 
-def update(family: Family, work: Work, ask: Ask) -> Body:
+def update(family: Family, work: Work, request: ApiRequest) -> Body:
     """Update the object with the request's parameters."""
-    within_parents(family, work, ask)
-    body = work.edit(family.kind, ask.id)
-    apply_params(body, ask.params)
+    within_parents(family, work, request)
+    body = work.edit(family.kind, request.id)
+    apply_params(body, request.params)
     return body
 
 
-def delete(family: Family, work: Work, ask: Ask) -> Body:
+def delete(family: Family, work: Work, request: ApiRequest) -> Body:
     """Delete the object."""
-    body = within_parents(family, work, ask)
+    body = within_parents(family, work, request)
     deleted = {"id": body["id"], "object": family.object, "deleted": True}
     work.remove(family.kind, body["id"], tombstone=dict(deleted) if family.tombstone else None)
     return deleted

@@ -12,7 +12,7 @@ from dbt_stripe_sync.sandbox.store import value_at
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from dbt_stripe_sync.sandbox.family import Ask, Family, Filter
+    from dbt_stripe_sync.sandbox.family import ApiRequest, Family, Filter
     from dbt_stripe_sync.sandbox.store import Body, Record, Table
     from dbt_stripe_sync.sandbox.work import Work
 
@@ -24,15 +24,15 @@ _RANGE = frozenset({"gt", "gte", "lt", "lte"})
 _ALIASES = {"ids": "id", "lookup_keys": "lookup_key"}
 
 
-def list_objects(family: Family, work: Work, ask: Ask) -> Body:
+def list_objects(family: Family, work: Work, request: ApiRequest) -> Body:
     """Return one page, newest object first. Raises `ApiError` for an unknown cursor."""
     table = work.store.table(family.kind)
-    limit = read_limit(ask.params)
-    wanted = {name: value for name, value in ask.params.items() if name not in _PAGING and value != ""}
+    limit = read_limit(request.params)
+    wanted = {name: value for name, value in request.params.items() if name not in _PAGING and value != ""}
     clocked = not family.hidden_unless or any(name in wanted for name in family.hidden_unless)
     wanted = {**family.listed_as, **wanted}
-    equal = {shown: ask.path[name] for name, shown in family.parents.items() if name in ask.path}
-    after, before = ask.get("starting_after"), ask.get("ending_before")
+    equal = {shown: request.path[name] for name, shown in family.parents.items() if name in request.path}
+    after, before = request.get("starting_after"), request.get("ending_before")
     if after and before:
         raise bad_request("Received both starting_after and ending_before parameters. Please pass in only one.")
     if "ids" in wanted and (after or before):
@@ -50,15 +50,15 @@ def list_objects(family: Family, work: Work, ask: Ask) -> Body:
     page = page[:limit]
     if before:
         page.reverse()
-    return {"object": "list", "data": page, "has_more": has_more, "url": ask.url}
+    return {"object": "list", "data": page, "has_more": has_more, "url": request.url}
 
 
-def search_objects(family: Family, work: Work, ask: Ask) -> Body:
+def search_objects(family: Family, work: Work, request: ApiRequest) -> Body:
     """Return one page of search results. Changes that the search index doesn't show yet are missing."""
-    limit = read_limit(ask.params)
-    query = parse_query(family.kind, str(ask.params.get("query", "")))
+    limit = read_limit(request.params)
+    query = parse_query(family.kind, str(request.params.get("query", "")))
     found = find_records(work.store.table(family.kind), query, work.moment)
-    start = _page_start(ask.get("page"))
+    start = _page_start(request.get("page"))
     page = [r.body for r in found[start : start + limit]]
     has_more = len(found) > start + limit
     return {
@@ -66,16 +66,16 @@ def search_objects(family: Family, work: Work, ask: Ask) -> Body:
         "data": page,
         "has_more": has_more,
         "next_page": f"page_{start + limit}" if has_more else None,
-        "url": ask.url,
+        "url": request.url,
     }
 
 
-def page_of(bodies: Iterable[Body], ask: Ask) -> Body:
+def page_of(bodies: Iterable[Body], request: ApiRequest) -> Body:
     """Return one page of objects that are already selected and ordered."""
     found = list(bodies)
-    limit = read_limit(ask.params)
+    limit = read_limit(request.params)
     ids = [body["id"] for body in found]
-    after, before = ask.get("starting_after"), ask.get("ending_before")
+    after, before = request.get("starting_after"), request.get("ending_before")
     start = ids.index(after) + 1 if after in ids else 0
     if before in ids:
         end = ids.index(before)
@@ -83,7 +83,7 @@ def page_of(bodies: Iterable[Body], ask: Ask) -> Body:
         found = found[:end]
     page = found[start : start + limit]
     has_more = start > 0 if before in ids else len(found) > start + limit
-    return {"object": "list", "data": page, "has_more": has_more, "url": ask.url}
+    return {"object": "list", "data": page, "has_more": has_more, "url": request.url}
 
 
 def read_limit(params: Mapping[str, Any]) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dbt_stripe_sync.model.params import Operation
-    from dbt_stripe_sync.sandbox.family import Ask, Family, Handler
+    from dbt_stripe_sync.sandbox.family import ApiRequest, Family, Handler
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
     from dbt_stripe_sync.stripe_api.catalog import Catalog
@@ -146,22 +146,22 @@ def _generic(family: Family, operation: Operation | ExtraRoute) -> Handler:
         chosen = list_objects if operation.name.startswith("list") else _singleton
     if chosen is None:
         chosen = _action
-    return lambda work, ask: chosen(family, work, ask)
+    return lambda work, request: chosen(family, work, request)
 
 
-def _singleton(family: Family, work: Work, ask: Ask) -> Body:
-    if ask.path and work.has(family.kind, ask.id):
-        return work.get(family.kind, ask.id)
+def _singleton(family: Family, work: Work, request: ApiRequest) -> Body:
+    if request.path and work.has(family.kind, request.id):
+        return work.get(family.kind, request.id)
     return core.new_body(family, work)
 
 
 # A guess: `other-resources`.
-def _action(family: Family, work: Work, ask: Ask) -> Body:
-    if not ask.path:
-        return core.create(family, work, ask)
-    body = work.edit(family.kind, next(iter(ask.path.values())))
-    apply_params(body, {name: value for name, value in ask.params.items() if name in body})
-    status = _STATUS_AFTER.get(ask.operation)
+def _action(family: Family, work: Work, request: ApiRequest) -> Body:
+    if not request.path:
+        return core.create(family, work, request)
+    body = work.edit(family.kind, next(iter(request.path.values())))
+    apply_params(body, {name: value for name, value in request.params.items() if name in body})
+    status = _STATUS_AFTER.get(request.operation)
     if status is not None and "status" in body:
         body["status"] = status
     return body

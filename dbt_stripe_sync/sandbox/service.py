@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from dbt_stripe_sync.sandbox.errors import ACCOUNT, ApiError, forbidden, session_expired, unauthorized
 from dbt_stripe_sync.sandbox.expanding import check_expand, read_expand
-from dbt_stripe_sync.sandbox.family import Ask
+from dbt_stripe_sync.sandbox.family import ApiRequest
 from dbt_stripe_sync.sandbox.idempotency import SavedAnswers
 from dbt_stripe_sync.sandbox.objects.streaming import SESSION, STREAM
 from dbt_stripe_sync.sandbox.rates import RateGate, RateLimits
@@ -142,7 +142,7 @@ class Service:
         enforce_rules(route, path, params, work)
         expand = raw.get("expand")
         paths = read_expand(expand.values()) if isinstance(expand, dict) else ()
-        ask = Ask(
+        request = ApiRequest(
             resource=route.resource,
             operation=route.operation,
             url=url,
@@ -152,7 +152,7 @@ class Service:
             expand=paths,
         )
         try:
-            body = route.handler(work, ask)
+            body = route.handler(work, request)
             check_expand(body, _listed(route), paths)
             shown = render(work, self._shown_as(route, body), body, paths)
         except ApiError as error:

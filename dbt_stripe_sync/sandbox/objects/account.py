@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.errors import ApiError
-from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family
+from dbt_stripe_sync.sandbox.family import ApiRequest, ExtraRoute, Family
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
@@ -36,30 +36,30 @@ def own_account(account: str) -> Body:
     }
 
 
-def _current(_work: Work, ask: Ask) -> Body:
-    return own_account(ask.account)
+def _current(_work: Work, request: ApiRequest) -> Body:
+    return own_account(request.account)
 
 
-def _retrieve(work: Work, ask: Ask) -> Body:
-    if ask.id == ask.account:
-        return own_account(ask.account)
-    if not work.has(ACCOUNT.kind, ask.id):
+def _retrieve(work: Work, request: ApiRequest) -> Body:
+    if request.id == request.account:
+        return own_account(request.account)
+    if not work.has(ACCOUNT.kind, request.id):
         raise ApiError(
-            f"The provided key does not have access to account '{ask.id}' (or that account does not exist). "
+            f"The provided key does not have access to account '{request.id}' (or that account does not exist). "
             "Application access may have been revoked.",
             status=403,
             code="account_invalid",
         )
-    return work.get(ACCOUNT.kind, ask.id)
+    return work.get(ACCOUNT.kind, request.id)
 
 
-def _balance(work: Work, _ask: Ask) -> Body:
+def _balance(work: Work, _ask: ApiRequest) -> Body:
     nothing = [{"amount": 0, "currency": "usd", "source_types": {"card": 0}}]
     return {"object": "balance", "available": nothing, "livemode": work.livemode, "pending": nothing}
 
 
-def _create(work: Work, ask: Ask) -> Body:
-    body = core.create(ACCOUNT, work, ask)
+def _create(work: Work, request: ApiRequest) -> Body:
+    body = core.create(ACCOUNT, work, request)
     body.pop("livemode")
     return body
 

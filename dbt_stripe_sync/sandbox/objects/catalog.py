@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, Family, own_id, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, Family, own_id, refuse
 from dbt_stripe_sync.sandbox.listing import page_of
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects.prices import add_price
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 _LISTS = ("images", "marketing_features")
 
 
-def _create_product(work: Work, ask: Ask) -> Body:
-    chosen = ask.get("id")
+def _create_product(work: Work, request: ApiRequest) -> Body:
+    chosen = request.get("id")
     body = core.new_body(PRODUCT, work, id=own_id(work, PRODUCT.kind, chosen, "Product") if chosen else None)
     body["updated"] = work.now
-    _put(body, ask.params)
+    _put(body, request.params)
     work.add(PRODUCT.kind, body)
-    price = ask.get("default_price_data")
+    price = request.get("default_price_data")
     if price:
         body["default_price"] = add_price(work, {**price, "product": body["id"]})["id"]
     return body
 
 
-def _update_product(work: Work, ask: Ask) -> Body:
-    body = work.edit(PRODUCT.kind, ask.id)
-    price = ask.get("default_price")
+def _update_product(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(PRODUCT.kind, request.id)
+    price = request.get("default_price")
     if price:
         shown = core.reference(work, "price", price, "default_price")
         if shown["product"] != body["id"]:
             raise refuse(f"The price {price} does not belong to the product {body['id']}.", "default_price")
-    _put(body, ask.params)
+    _put(body, request.params)
     body["updated"] = work.now
     return body
 
@@ -48,17 +48,17 @@ def _put(body: Body, params: dict[str, Any]) -> None:
             body[name] = []
 
 
-def _delete_product(work: Work, ask: Ask) -> Body:
+def _delete_product(work: Work, request: ApiRequest) -> Body:
     """Delete a product, unless it has prices (docs.stripe.com/api/products/delete)."""
-    work.get(PRODUCT.kind, ask.id)
-    if work.find("price", {"product": ask.id}):
+    work.get(PRODUCT.kind, request.id)
+    if work.find("price", {"product": request.id}):
         raise refuse("This product cannot be deleted because it has one or more user-created prices.", "id")
-    return core.delete(PRODUCT, work, ask)
+    return core.delete(PRODUCT, work, request)
 
 
-def _attach_feature(work: Work, ask: Ask) -> Body:
-    product = core.reference(work, PRODUCT.kind, ask.path["product"], "product")
-    feature = core.reference(work, FEATURE.kind, ask.params["entitlement_feature"], "entitlement_feature")
+def _attach_feature(work: Work, request: ApiRequest) -> Body:
+    product = core.reference(work, PRODUCT.kind, request.path["product"], "product")
+    feature = core.reference(work, FEATURE.kind, request.params["entitlement_feature"], "entitlement_feature")
     if not feature["active"]:
         raise refuse(f"Feature {feature['id']} is inactive, so it can't be attached.", "entitlement_feature")
     body = core.new_body(PRODUCT_FEATURE, work)
@@ -73,20 +73,20 @@ def _attach_feature(work: Work, ask: Ask) -> Body:
     return work.add(PRODUCT_FEATURE.kind, body, hidden={"product": product["id"]})
 
 
-def _list_features(work: Work, ask: Ask) -> Body:
-    product = work.get(PRODUCT.kind, ask.path["product"], param="product")["id"]
+def _list_features(work: Work, request: ApiRequest) -> Body:
+    product = work.get(PRODUCT.kind, request.path["product"], param="product")["id"]
     mine = [
         f
         for f in work.find(PRODUCT_FEATURE.kind)
         if work.peek_hidden(PRODUCT_FEATURE.kind, f["id"])["product"] == product
     ]
-    return page_of(mine, ask)
+    return page_of(mine, request)
 
 
-def _create_feature(work: Work, ask: Ask) -> Body:
-    if work.find(FEATURE.kind, {"lookup_key": ask.params["lookup_key"]}):
-        raise refuse(f"A feature with lookup_key {ask.params['lookup_key']} already exists.", "lookup_key")
-    body = core.create(FEATURE, work, ask)
+def _create_feature(work: Work, request: ApiRequest) -> Body:
+    if work.find(FEATURE.kind, {"lookup_key": request.params["lookup_key"]}):
+        raise refuse(f"A feature with lookup_key {request.params['lookup_key']} already exists.", "lookup_key")
+    body = core.create(FEATURE, work, request)
     body.pop("created", None)
     return body
 

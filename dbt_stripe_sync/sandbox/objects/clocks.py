@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.objects.periods import DAY
 
 if TYPE_CHECKING:
@@ -27,19 +27,19 @@ def time_of(work: Work, clock: str | None) -> int:
     return work.now if held is None or "frozen_time" not in held else int(held["frozen_time"])
 
 
-def _create(work: Work, ask: Ask) -> Body:
-    if "frozen_time" not in ask.params:
+def _create(work: Work, request: ApiRequest) -> Body:
+    if "frozen_time" not in request.params:
         raise refuse("Missing required param: frozen_time.", "frozen_time", "parameter_missing")
     body = core.new_body(FAMILY, work)
-    body["frozen_time"] = int(ask.params["frozen_time"])
-    body["name"] = ask.get("name")
+    body["frozen_time"] = int(request.params["frozen_time"])
+    body["name"] = request.get("name")
     body["deletes_after"] = work.now + KEPT_DAYS * DAY
     return work.add(FAMILY.kind, body)
 
 
-def _advance(work: Work, ask: Ask) -> Body:
-    body = work.edit(FAMILY.kind, ask.id)
-    target = int(ask.params.get("frozen_time", 0))
+def _advance(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(FAMILY.kind, request.id)
+    target = int(request.params.get("frozen_time", 0))
     if target <= body["frozen_time"]:
         raise refuse("The frozen time must be after the clock's current one.", "frozen_time")
     body["frozen_time"] = work.now = target
@@ -51,14 +51,14 @@ def _advance(work: Work, ask: Ask) -> Body:
     return body
 
 
-def _delete(work: Work, ask: Ask) -> Body:
+def _delete(work: Work, request: ApiRequest) -> Body:
     """Delete a test clock together with its customers."""
-    for customer in work.find("customer", {"test_clock": ask.id}):
+    for customer in work.find("customer", {"test_clock": request.id}):
         for kind in ("subscription", "invoice", "invoice_item", "quote"):
             for body in work.find(kind, {"customer": customer["id"]}):
                 work.remove(kind, body["id"])
         work.remove("customer", customer["id"])
-    return core.delete(FAMILY, work, ask)
+    return core.delete(FAMILY, work, request)
 
 
 FAMILY = Family(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.ids import new_id
 from dbt_stripe_sync.sandbox.listing import in_list, page_of
 from dbt_stripe_sync.sandbox.merging import apply_params
@@ -28,8 +28,8 @@ _PUT_BY_HAND = (
 )
 
 
-def _build(work: Work, ask: Ask) -> Body:
-    params = ask.params
+def _build(work: Work, request: ApiRequest) -> Body:
+    params = request.params
     invoice = core.reference(work, "invoice", params["invoice"], "invoice")
     if invoice["status"] not in {"open", "paid"}:
         raise refuse(
@@ -37,7 +37,7 @@ def _build(work: Work, ask: Ask) -> Body:
             "invoice",
         )
     body = core.new_body(FAMILY, work)
-    lines = _lines(invoice, ask)
+    lines = _lines(invoice, request)
     subtotal = sum(line["amount"] for line in lines)
     if subtotal <= 0:
         raise refuse("You must pass either `amount`, `lines` or `shipping_cost`, for more than 0.", "amount")
@@ -57,7 +57,7 @@ def _build(work: Work, ask: Ask) -> Body:
         currency=invoice["currency"],
         customer=invoice["customer"],
         number=f"{invoice['number']}-CN-{len(work.find(FAMILY.kind, {'invoice': invoice['id']})) + 1:02d}",
-        effective_at=ask.get("effective_at") or work.now,
+        effective_at=request.get("effective_at") or work.now,
         pre_payment_amount=open_part,
         post_payment_amount=subtotal - open_part,
         lines=in_list(lines, f"/v1/credit_notes/{body['id']}/lines"),
@@ -67,12 +67,12 @@ def _build(work: Work, ask: Ask) -> Body:
     return body
 
 
-def _lines(invoice: Body, ask: Ask) -> list[Body]:
-    given = ask.get("lines")
+def _lines(invoice: Body, request: ApiRequest) -> list[Body]:
+    given = request.get("lines")
     if given is None:
-        amount = ask.get("amount")
+        amount = request.get("amount")
         if amount is None:
-            amount = sum(int(ask.get(name, 0)) for name in ("credit_amount", "refund_amount", "out_of_band_amount"))
+            amount = sum(int(request.get(name, 0)) for name in ("credit_amount", "refund_amount", "out_of_band_amount"))
         return [_line(invoice, int(amount), type="custom_line_item", description="Credit")]
     known = {line["id"]: line for line in invoice["lines"]["data"]}
     lines = []
@@ -120,10 +120,10 @@ def _line(invoice: Body, amount: int, **shown: Any) -> Body:
     }
 
 
-def _create(work: Work, ask: Ask) -> Body:
-    body = _build(work, ask)
+def _create(work: Work, request: ApiRequest) -> Body:
+    body = _build(work, request)
     after = body["post_payment_amount"]
-    named = {name: int(ask.get(name, 0)) for name in ("credit_amount", "refund_amount", "out_of_band_amount")}
+    named = {name: int(request.get(name, 0)) for name in ("credit_amount", "refund_amount", "out_of_band_amount")}
     if after and sum(named.values()) != after:
         raise refuse(
             f"The sum of credit amount, refund amount and out of band amount ({sum(named.values())}) must equal the "
@@ -148,15 +148,15 @@ def _create(work: Work, ask: Ask) -> Body:
     return body
 
 
-def _preview(work: Work, ask: Ask) -> Body:
+def _preview(work: Work, request: ApiRequest) -> Body:
     for name in ("amount", "credit_amount", "refund_amount", "out_of_band_amount"):
-        if name in ask.params:
-            ask.params[name] = int(ask.params[name])
-    return _build(work, ask)
+        if name in request.params:
+            request.params[name] = int(request.params[name])
+    return _build(work, request)
 
 
-def _void(work: Work, ask: Ask) -> Body:
-    body = work.edit(FAMILY.kind, ask.id)
+def _void(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(FAMILY.kind, request.id)
     if body["status"] == "void":
         raise refuse("This credit note is already void.")
     invoice = work.edit("invoice", body["invoice"])
@@ -168,8 +168,8 @@ def _void(work: Work, ask: Ask) -> Body:
     return body
 
 
-def _list_lines(work: Work, ask: Ask) -> Body:
-    return page_of(work.get(FAMILY.kind, ask.path["credit_note"])["lines"]["data"], ask)
+def _list_lines(work: Work, request: ApiRequest) -> Body:
+    return page_of(work.get(FAMILY.kind, request.path["credit_note"])["lines"]["data"], request)
 
 
 FAMILY = Family(

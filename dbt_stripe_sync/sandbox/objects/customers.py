@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, Family, refuse
 from dbt_stripe_sync.sandbox.ids import new_code
 from dbt_stripe_sync.sandbox.listing import in_list
 from dbt_stripe_sync.sandbox.merging import apply_params
@@ -42,8 +42,8 @@ _ADDRESS = {"city": None, "country": None, "line1": None, "line2": None, "postal
 _NOT_SHOWN = ("tax_id_data", "source", "payment_method", "validate", "tax", "cash_balance", "balance")
 
 
-def _put(work: Work, body: Body, ask: Ask) -> None:
-    params = ask.params
+def _put(work: Work, body: Body, request: ApiRequest) -> None:
+    params = request.params
     apply_params(body, params, leave=(*_NOT_SHOWN, "invoice_settings", "address", "shipping"))
     if "address" in params:
         body["address"] = full_address(params["address"])
@@ -61,21 +61,21 @@ def _put(work: Work, body: Body, ask: Ask) -> None:
         body["tax_exempt"] = "none"
     if "balance" in params and int(params["balance"]) != body["balance"]:
         add_to_balance(work, body, int(params["balance"]) - body["balance"], body["currency"] or "usd", "adjustment")
-    _check_payment_method(work, body, ask)
-    if ask.get("test_clock"):
-        core.reference(work, "test_helpers.test_clock", ask.params["test_clock"], "test_clock")
+    _check_payment_method(work, body, request)
+    if request.get("test_clock"):
+        core.reference(work, "test_helpers.test_clock", request.params["test_clock"], "test_clock")
 
 
-def _check_payment_method(work: Work, body: Body, ask: Ask) -> None:
+def _check_payment_method(work: Work, body: Body, request: ApiRequest) -> None:
     """Check a request's payment methods, and attach the one that comes with the customer.
 
     See docs.stripe.com/api/customers/create.
     """
-    given = ask.get("payment_method")
+    given = request.get("payment_method")
     limits.check_payment_method(work, given, None, "payment_method")
     if given and work.has("payment_method", given):
         work.edit("payment_method", given)["customer"] = body["id"]
-    default = (ask.get("invoice_settings") or {}).get("default_payment_method")
+    default = (request.get("invoice_settings") or {}).get("default_payment_method")
     limits.check_payment_method(work, default, body["id"], "invoice_settings[default_payment_method]")
 
 
@@ -95,34 +95,34 @@ def full_shipping(given: Any) -> Body | None:
     }
 
 
-def create_customer(work: Work, ask: Ask) -> Body:
+def create_customer(work: Work, request: ApiRequest) -> Body:
     """Create a customer, with tax ids from its `tax_id_data`."""
     body = core.new_body(CUSTOMER, work)
     body["invoice_prefix"] = new_code()
     work.add(CUSTOMER.kind, body)
-    _put(work, body, ask)
-    for item in ask.get("tax_id_data", []):
+    _put(work, body, request)
+    for item in request.get("tax_id_data", []):
         _add_tax_id(work, body["id"], item)
     return body
 
 
-def update_customer(work: Work, ask: Ask) -> Body:
+def update_customer(work: Work, request: ApiRequest) -> Body:
     """Update a customer."""
-    body = work.edit(CUSTOMER.kind, ask.id)
-    _put(work, body, ask)
+    body = work.edit(CUSTOMER.kind, request.id)
+    _put(work, body, request)
     return body
 
 
-def delete_customer(work: Work, ask: Ask) -> Body:
+def delete_customer(work: Work, request: ApiRequest) -> Body:
     """Delete a customer and cancel its subscriptions (docs.stripe.com/api/customers/delete)."""
-    for subscription in work.find("subscription", {"customer": ask.id}):
+    for subscription in work.find("subscription", {"customer": request.id}):
         if subscription["status"] not in {"canceled", "incomplete_expired"}:
             changed = work.edit("subscription", subscription["id"])
             changed["status"] = "canceled"
             changed["canceled_at"] = changed["ended_at"] = work.now
-    for tax_id in work.find("customer.tax_id", {"customer": ask.id}):
+    for tax_id in work.find("customer.tax_id", {"customer": request.id}):
         work.remove("customer.tax_id", tax_id["id"])
-    return core.delete(CUSTOMER, work, ask)
+    return core.delete(CUSTOMER, work, request)
 
 
 def add_to_balance(work: Work, customer: Body, amount: int, currency: str, type_: str, **shown: Any) -> Body:
@@ -141,17 +141,17 @@ def add_to_balance(work: Work, customer: Body, amount: int, currency: str, type_
     return work.add(BALANCE_TRANSACTION.kind, body)
 
 
-def _create_balance_transaction(work: Work, ask: Ask) -> Body:
-    customer = work.edit(CUSTOMER.kind, ask.path["customer"], param="customer")
-    currency = ask.params["currency"].lower()
+def _create_balance_transaction(work: Work, request: ApiRequest) -> Body:
+    customer = work.edit(CUSTOMER.kind, request.path["customer"], param="customer")
+    currency = request.params["currency"].lower()
     if customer["currency"] not in (None, currency):
         raise refuse(
             f"You cannot combine currencies on a single customer. This customer has a balance in "
             f"{customer['currency']}.",
             "currency",
         )
-    body = add_to_balance(work, customer, int(ask.params["amount"]), currency, "adjustment")
-    apply_params(body, ask.params, leave=("amount", "currency"))
+    body = add_to_balance(work, customer, int(request.params["amount"]), currency, "adjustment")
+    apply_params(body, request.params, leave=("amount", "currency"))
     return body
 
 
@@ -166,9 +166,9 @@ def _country(type_: str) -> str | None:
     return None if type_ == "eu_vat" else type_.partition("_")[0].upper()
 
 
-def _create_tax_id(work: Work, ask: Ask) -> Body:
-    customer = core.reference(work, CUSTOMER.kind, ask.path["customer"], "customer")
-    return _add_tax_id(work, customer["id"], ask.params)
+def _create_tax_id(work: Work, request: ApiRequest) -> Body:
+    customer = core.reference(work, CUSTOMER.kind, request.path["customer"], "customer")
+    return _add_tax_id(work, customer["id"], request.params)
 
 
 def _tax_ids(work: Work, customer: Body) -> Body:

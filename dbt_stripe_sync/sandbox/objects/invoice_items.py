@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, Family, refuse
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects import invoice_totals, invoicing, limits
 from dbt_stripe_sync.sandbox.objects.amounts import amount_of, in_currency, rounded
@@ -79,13 +79,13 @@ def _price(work: Work, given: dict[str, Any], currency: str | None) -> Body | No
     return add_price(work, {"currency": currency, **data}) if data else None
 
 
-def _create(work: Work, ask: Ask) -> Body:
-    params = ask.params
+def _create(work: Work, request: ApiRequest) -> Body:
+    params = request.params
     invoice = None
-    if ask.get("invoice"):
+    if request.get("invoice"):
         invoice = core.reference(work, "invoice", params["invoice"], "invoice")
         _check_editable(invoice)
-    customer = core.customer_of(work, params if invoice is None or ask.get("customer") else invoice)
+    customer = core.customer_of(work, params if invoice is None or request.get("customer") else invoice)
     if invoice is not None:
         limits.check_invoice_room(invoice)
     if invoice is not None and invoice["customer"] != customer["id"]:
@@ -96,7 +96,7 @@ def _create(work: Work, ask: Ask) -> Body:
     body["period"] = {"start": work.now, "end": work.now}
     body["customer"] = customer["id"]
     body["test_clock"] = customer["test_clock"]
-    if ask.get("subscription"):
+    if request.get("subscription"):
         subscription = core.reference(work, "subscription", params["subscription"], "subscription")
         body["parent"] = {
             "type": "subscription_details",
@@ -143,13 +143,13 @@ def _check_editable(invoice: Body) -> None:
         )
 
 
-def _update(work: Work, ask: Ask) -> Body:
-    body = work.edit(FAMILY.kind, ask.id)
+def _update(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(FAMILY.kind, request.id)
     if body["invoice"] is not None:
-        limits.check_frozen(FAMILY.kind, {**body, "invoice": work.get("invoice", body["invoice"])}, ask.params)
-    if body["proration"] and ask.params.get("discountable"):
+        limits.check_frozen(FAMILY.kind, {**body, "invoice": work.get("invoice", body["invoice"])}, request.params)
+    if body["proration"] and request.params.get("discountable"):
         raise refuse("A proration can't be discountable.", "discountable")
-    given = dict(ask.params)
+    given = dict(request.params)
     if "quantity" in given and not {"amount", "pricing", "price_data", "unit_amount_decimal"} & given.keys():
         _keep_price(work, body, given)
     elif {"pricing", "price_data", "unit_amount_decimal"} & given.keys() and not {
@@ -182,14 +182,14 @@ def _is_of(line: Body, item: str) -> bool:
     return bool(details.get("invoice_item") == item)
 
 
-def _delete(work: Work, ask: Ask) -> Body:
-    body = work.get(FAMILY.kind, ask.id)
+def _delete(work: Work, request: ApiRequest) -> Body:
+    body = work.get(FAMILY.kind, request.id)
     if body["invoice"] is not None:
         _check_editable(work.get("invoice", body["invoice"]))
         invoice = work.edit("invoice", body["invoice"])
         invoice["lines"]["data"] = [line for line in invoice["lines"]["data"] if not _is_of(line, body["id"])]
         invoice_totals.total_up(work, invoice)
-    return core.delete(FAMILY, work, ask)
+    return core.delete(FAMILY, work, request)
 
 
 FAMILY = Family(

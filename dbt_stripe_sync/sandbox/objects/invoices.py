@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.errors import declined
-from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.listing import DEFAULT_LIMIT, page_of
 from dbt_stripe_sync.sandbox.merging import apply_params, merge_metadata, plain
 from dbt_stripe_sync.sandbox.objects import invoice_payment, invoice_totals, invoicing, limits
@@ -46,19 +46,19 @@ _PUT_BY_HAND = (
 )
 
 
-def _create(work: Work, ask: Ask) -> Body:
-    params = ask.params
-    customer = core.customer_of(work, _billed(work, ask))
-    currency = (ask.get("currency") or customer["currency"] or "usd").lower()
+def _create(work: Work, request: ApiRequest) -> Body:
+    params = request.params
+    customer = core.customer_of(work, _billed(work, request))
+    currency = (request.get("currency") or customer["currency"] or "usd").lower()
     invoice = invoicing.new_invoice(work, customer, currency)
-    subscription = ask.get("subscription")
+    subscription = request.get("subscription")
     if subscription:
         found = core.reference(work, "subscription", subscription, "subscription")
         invoice["parent"] = subscription_parent(found)
         invoice["currency"] = found["currency"]
         invoice["billing_reason"] = "manual"
     _put(work, invoice, params)
-    if ask.get("pending_invoice_items_behavior") == "include" or subscription:
+    if request.get("pending_invoice_items_behavior") == "include" or subscription:
         invoicing.draw_pending(work, invoice, subscription=subscription)
     invoice_totals.total_up(work, invoice)
     if invoice["auto_advance"]:
@@ -66,14 +66,14 @@ def _create(work: Work, ask: Ask) -> Body:
     return invoice
 
 
-def _billed(work: Work, ask: Ask) -> Mapping[str, Any]:
+def _billed(work: Work, request: ApiRequest) -> Mapping[str, Any]:
     """Return what names the customer to bill: the request, or the object that it refers to."""
-    if ask.get("customer") or ask.get("customer_account"):
-        return ask.params
-    revised = ask.get("from_invoice")
+    if request.get("customer") or request.get("customer_account"):
+        return request.params
+    revised = request.get("from_invoice")
     if revised:
         return core.reference(work, FAMILY.kind, revised["invoice"], "from_invoice[invoice]")
-    return core.reference(work, "subscription", ask.params["subscription"], "subscription")
+    return core.reference(work, "subscription", request.params["subscription"], "subscription")
 
 
 def _put(work: Work, invoice: Body, params: dict[str, Any]) -> None:
@@ -121,20 +121,20 @@ def _put_shipping(work: Work, invoice: Body, params: dict[str, Any]) -> None:
     }
 
 
-def _update(work: Work, ask: Ask) -> Body:
-    invoice = work.edit(FAMILY.kind, ask.id)
-    limits.check_frozen(FAMILY.kind, invoice, ask.params)
-    _put(work, invoice, ask.params)
+def _update(work: Work, request: ApiRequest) -> Body:
+    invoice = work.edit(FAMILY.kind, request.id)
+    limits.check_frozen(FAMILY.kind, invoice, request.params)
+    _put(work, invoice, request.params)
     if invoice["status"] == "draft":
-        if ask.get("auto_advance") and invoice["automatically_finalizes_at"] is None:
+        if request.get("auto_advance") and invoice["automatically_finalizes_at"] is None:
             invoice["automatically_finalizes_at"] = work.now + HOUR
         invoice_totals.total_up(work, invoice)
     return invoice
 
 
-def _delete(work: Work, ask: Ask) -> Body:
+def _delete(work: Work, request: ApiRequest) -> Body:
     """Delete a draft, unless a subscription created it (docs.stripe.com/api/invoices/delete)."""
-    invoice = work.get(FAMILY.kind, ask.id)
+    invoice = work.get(FAMILY.kind, request.id)
     if invoice["status"] != "draft":
         raise refuse(
             "You can only delete draft invoices. To cancel a finalized invoice, void it instead.",
@@ -144,21 +144,21 @@ def _delete(work: Work, ask: Ask) -> Body:
     if invoice["billing_reason"] != "manual":
         raise refuse("You can't delete invoices created by subscriptions.")
     # A guess: `deleted-drafts`.
-    for item in work.find("invoice_item", {"invoice": ask.id}):
+    for item in work.find("invoice_item", {"invoice": request.id}):
         work.edit("invoice_item", item["id"])["invoice"] = None
-    return core.delete(FAMILY, work, ask)
+    return core.delete(FAMILY, work, request)
 
 
-def _finalize(work: Work, ask: Ask) -> Body:
-    invoice = work.edit(FAMILY.kind, ask.id)
-    if "auto_advance" in ask.params:
-        invoice["auto_advance"] = ask.params["auto_advance"]
+def _finalize(work: Work, request: ApiRequest) -> Body:
+    invoice = work.edit(FAMILY.kind, request.id)
+    if "auto_advance" in request.params:
+        invoice["auto_advance"] = request.params["auto_advance"]
     invoice_payment.finalize(work, invoice)
     return invoice
 
 
-def _pay(work: Work, ask: Ask) -> Body:
-    invoice = work.edit(FAMILY.kind, ask.id)
+def _pay(work: Work, request: ApiRequest) -> Body:
+    invoice = work.edit(FAMILY.kind, request.id)
     if invoice["status"] == "paid":
         raise refuse("Invoice is already paid", None, "invoice_already_paid")
     if invoice["status"] == "draft":
@@ -167,16 +167,16 @@ def _pay(work: Work, ask: Ask) -> Body:
             return invoice
     if invoice["status"] not in {"open", "uncollectible"}:
         raise refuse(f"This invoice can't be paid: it is {invoice['status']}.", None, "invoice_not_payable")
-    if ask.get("paid_out_of_band"):
+    if request.get("paid_out_of_band"):
         invoice_payment.mark_paid(work, invoice, off_stripe=True)
         return invoice
-    if ask.get("payment_method") in invoice_payment.DECLINED or not invoice_payment.collect(work, invoice):
+    if request.get("payment_method") in invoice_payment.DECLINED or not invoice_payment.collect(work, invoice):
         raise declined()
     return invoice
 
 
-def _void(work: Work, ask: Ask) -> Body:
-    invoice = work.edit(FAMILY.kind, ask.id)
+def _void(work: Work, request: ApiRequest) -> Body:
+    invoice = work.edit(FAMILY.kind, request.id)
     if invoice["status"] not in {"open", "uncollectible"}:
         raise refuse(f"You can only void open or uncollectible invoices. This invoice is {invoice['status']}.")
     invoice.update(status="void", auto_advance=False, next_payment_attempt=None)
@@ -184,8 +184,8 @@ def _void(work: Work, ask: Ask) -> Body:
     return invoice
 
 
-def _mark_uncollectible(work: Work, ask: Ask) -> Body:
-    invoice = work.edit(FAMILY.kind, ask.id)
+def _mark_uncollectible(work: Work, request: ApiRequest) -> Body:
+    invoice = work.edit(FAMILY.kind, request.id)
     if invoice["status"] != "open":
         raise refuse(f"You can only mark open invoices as uncollectible. This invoice is {invoice['status']}.")
     invoice.update(status="uncollectible", auto_advance=False)
@@ -193,8 +193,8 @@ def _mark_uncollectible(work: Work, ask: Ask) -> Body:
     return invoice
 
 
-def _send(work: Work, ask: Ask) -> Body:
-    invoice = work.edit(FAMILY.kind, ask.id)
+def _send(work: Work, request: ApiRequest) -> Body:
+    invoice = work.edit(FAMILY.kind, request.id)
     if invoice["collection_method"] != "send_invoice":
         raise refuse("You can only manually send an invoice if its collection method is 'send_invoice'.")
     if invoice["status"] == "draft":
@@ -204,17 +204,17 @@ def _send(work: Work, ask: Ask) -> Body:
     return invoice
 
 
-def _change_lines(work: Work, ask: Ask) -> Body:
-    invoice = work.edit(FAMILY.kind, ask.path["invoice"])
+def _change_lines(work: Work, request: ApiRequest) -> Body:
+    invoice = work.edit(FAMILY.kind, request.path["invoice"])
     if invoice["status"] != "draft":
         raise refuse("This invoice is no longer editable.", None, "invoice_not_editable")
-    if "invoice_metadata" in ask.params:
-        invoice["metadata"] = merge_metadata(invoice["metadata"], ask.params["invoice_metadata"])
+    if "invoice_metadata" in request.params:
+        invoice["metadata"] = merge_metadata(invoice["metadata"], request.params["invoice_metadata"])
     changes = {"add_lines": _add_line, "remove_lines": _remove_line, "update_lines": _update_line}
-    if ask.operation == "add_lines":
-        limits.check_invoice_room(invoice, len(ask.params["lines"]))
-    for given in ask.params["lines"]:
-        changes[ask.operation](work, invoice, given)
+    if request.operation == "add_lines":
+        limits.check_invoice_room(invoice, len(request.params["lines"]))
+    for given in request.params["lines"]:
+        changes[request.operation](work, invoice, given)
     invoice_totals.total_up(work, invoice)
     return invoice
 
@@ -262,9 +262,9 @@ def _update_line(work: Work, invoice: Body, given: Body) -> None:
     invoice["lines"]["data"] = [changed if line["id"] == changed["id"] else line for line in invoice["lines"]["data"]]
 
 
-def _lines(work: Work, ask: Ask) -> Body:
-    invoice = work.get(FAMILY.kind, ask.path["invoice"], param="invoice")
-    return page_of([invoicing.shown_line(line) for line in invoice["lines"]["data"]], ask)
+def _lines(work: Work, request: ApiRequest) -> Body:
+    invoice = work.get(FAMILY.kind, request.path["invoice"], param="invoice")
+    return page_of([invoicing.shown_line(line) for line in invoice["lines"]["data"]], request)
 
 
 def _render(_work: Work, invoice: Body) -> Body:

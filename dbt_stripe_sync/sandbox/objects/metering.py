@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.listing import in_list
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects.periods import DAY
@@ -23,33 +23,33 @@ DEFAULT_PRIORITY = 50
 MINUTE = 60
 
 
-def _create_meter(work: Work, ask: Ask) -> Body:
-    name = ask.params["event_name"]
+def _create_meter(work: Work, request: ApiRequest) -> Body:
+    name = request.params["event_name"]
     if any(meter["status"] == "active" for meter in work.find(METER.kind, {"event_name": name})):
         raise refuse(f"An active meter already exists with event_name {name}.", "event_name", "resource_already_exists")
     body = core.new_body(METER, work)
-    apply_params(body, ask.params)
+    apply_params(body, request.params)
     body["updated"] = work.now
     return work.add(METER.kind, body)
 
 
-def _update_meter(work: Work, ask: Ask) -> Body:
-    body = work.edit(METER.kind, ask.id)
-    apply_params(body, ask.params)
+def _update_meter(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(METER.kind, request.id)
+    apply_params(body, request.params)
     body["updated"] = work.now
     return body
 
 
-def _deactivate(work: Work, ask: Ask) -> Body:
-    body = work.edit(METER.kind, ask.id)
+def _deactivate(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(METER.kind, request.id)
     if body["status"] != "active":
         raise refuse("This meter is already inactive.")
     body.update(status="inactive", updated=work.now, status_transitions={"deactivated_at": work.now})
     return body
 
 
-def _reactivate(work: Work, ask: Ask) -> Body:
-    body = work.edit(METER.kind, ask.id)
+def _reactivate(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(METER.kind, request.id)
     if body["status"] != "inactive":
         raise refuse("This meter is already active.")
     if any(meter["status"] == "active" for meter in work.find(METER.kind, {"event_name": body["event_name"]})):
@@ -58,8 +58,8 @@ def _reactivate(work: Work, ask: Ask) -> Body:
     return body
 
 
-def _create_event(work: Work, ask: Ask) -> Body:
-    return count_event(work, {**ask.params, "timestamp": int(ask.get("timestamp", work.now))})
+def _create_event(work: Work, request: ApiRequest) -> Body:
+    return count_event(work, {**request.params, "timestamp": int(request.get("timestamp", work.now))})
 
 
 def count_event(work: Work, params: dict[str, Any]) -> Body:
@@ -81,14 +81,14 @@ def count_event(work: Work, params: dict[str, Any]) -> Body:
     return work.add(METER_EVENT.kind, body)
 
 
-def _summaries(work: Work, ask: Ask) -> Body:
+def _summaries(work: Work, request: ApiRequest) -> Body:
     """Return what a meter has counted for a customer (docs.stripe.com/api/billing/meter-event-summary/list)."""
-    meter = work.get(METER.kind, ask.id)
-    start, end = int(ask.params["start_time"]), int(ask.params["end_time"])
+    meter = work.get(METER.kind, request.id)
+    start, end = int(request.params["start_time"]), int(request.params["end_time"])
     for name, moment in (("start_time", start), ("end_time", end)):
         if moment % MINUTE:
             raise refuse(f"{name} must be aligned with minute boundaries.", name)
-    customer, key = ask.params["customer"], meter["customer_mapping"]["event_payload_key"]
+    customer, key = request.params["customer"], meter["customer_mapping"]["event_payload_key"]
     events = [
         event
         for event in work.find(METER_EVENT.kind, {"event_name": meter["event_name"]})
@@ -139,8 +139,8 @@ def _render_event(_work: Work, body: Body) -> Body:
     return {key: value for key, value in body.items() if key != "id"}
 
 
-def _create_grant(work: Work, ask: Ask) -> Body:
-    params = ask.params
+def _create_grant(work: Work, request: ApiRequest) -> Body:
+    params = request.params
     customer = core.customer_of(work, params)
     monetary = params["amount"]["monetary"]
     body = core.new_body(CREDIT_GRANT, work)
@@ -152,41 +152,41 @@ def _create_grant(work: Work, ask: Ask) -> Body:
     return work.add(CREDIT_GRANT.kind, body)
 
 
-def _update_grant(work: Work, ask: Ask) -> Body:
-    body = work.edit(CREDIT_GRANT.kind, ask.id)
-    if body["voided_at"] is not None and "expires_at" in ask.params:
+def _update_grant(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(CREDIT_GRANT.kind, request.id)
+    if body["voided_at"] is not None and "expires_at" in request.params:
         raise refuse("A voided credit grant can't be updated.", "expires_at")
-    apply_params(body, ask.params)
+    apply_params(body, request.params)
     body["updated"] = work.now
     return body
 
 
-def _expire_grant(work: Work, ask: Ask) -> Body:
-    body = work.edit(CREDIT_GRANT.kind, ask.id)
+def _expire_grant(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(CREDIT_GRANT.kind, request.id)
     if body["voided_at"] is not None or (body["expires_at"] is not None and body["expires_at"] <= work.now):
         raise refuse("This credit grant is already expired or voided.")
     body.update(expires_at=work.now, updated=work.now)
     return body
 
 
-def _void_grant(work: Work, ask: Ask) -> Body:
-    body = work.edit(CREDIT_GRANT.kind, ask.id)
+def _void_grant(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(CREDIT_GRANT.kind, request.id)
     if body["voided_at"] is not None:
         raise refuse("This credit grant is already voided.")
     body.update(voided_at=work.now, updated=work.now)
     return body
 
 
-def _adjust(work: Work, ask: Ask) -> Body:
-    identifier = str((ask.get("cancel") or {}).get("identifier", ""))
+def _adjust(work: Work, request: ApiRequest) -> Body:
+    identifier = str((request.get("cancel") or {}).get("identifier", ""))
     event = _newest_event(work, identifier)
-    if event is None or event["event_name"] != ask.params["event_name"]:
+    if event is None or event["event_name"] != request.params["event_name"]:
         raise refuse(f"No event found with identifier {identifier}.", "cancel[identifier]", "resource_missing")
     if event["created"] <= work.now - UNIQUE_SECONDS:
         raise refuse("Events can only be canceled within 24 hours.", "cancel[identifier]")
     work.remove(METER_EVENT.kind, event["id"])
     shown: dict[str, Any] = {"object": ADJUSTMENT.object, "cancel": {"identifier": identifier}}
-    shown.update(event_name=event["event_name"], livemode=work.livemode, status="pending", type=ask.params["type"])
+    shown.update(event_name=event["event_name"], livemode=work.livemode, status="pending", type=request.params["type"])
     return shown
 
 

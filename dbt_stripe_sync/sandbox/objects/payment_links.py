@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.ids import new_id
 from dbt_stripe_sync.sandbox.listing import in_list, page_of
 from dbt_stripe_sync.sandbox.merging import apply_params, merge_metadata, plain
@@ -30,22 +30,22 @@ _MERGED = (
 _PUT_BY_HAND = (*_MERGED, "line_items", "shipping_options", "custom_fields", "currency", "optional_items")
 
 
-def _create(work: Work, ask: Ask) -> Body:
-    items = build_items(work, ask.params["line_items"], [])
+def _create(work: Work, request: ApiRequest) -> Body:
+    items = build_items(work, request.params["line_items"], [])
     currencies = {item["currency"] for item in items}
     if len(currencies) > 1:
         raise refuse("All prices of a payment link must have the same currency.", "line_items")
-    check_mode(FAMILY.kind, items, ask.params)
+    check_mode(FAMILY.kind, items, request.params)
     body = core.new_body(FAMILY, work)
     body.pop("created")
-    body["currency"] = (ask.get("currency") or next(iter(currencies))).lower()
+    body["currency"] = (request.get("currency") or next(iter(currencies))).lower()
     body["url"] = f"https://buy.stripe.com/{'' if work.livemode else 'test_'}{new_id('s', 14)[2:]}"
     if any(item["price"]["type"] == "recurring" for item in items):
         body["subscription_data"] = {"description": None, "invoice_settings": {"issuer": {"type": "self"}}}
         body["subscription_data"] |= {"metadata": {}, "trial_period_days": None, "trial_settings": None}
         body["customer_creation"] = "always"
     work.add(FAMILY.kind, body, hidden={"items": items})
-    _put(work, body, ask.params)
+    _put(work, body, request.params)
     return body
 
 
@@ -85,20 +85,20 @@ def _shipping_options(work: Work, given: list[Body]) -> list[Body]:
     return options
 
 
-def _update(work: Work, ask: Ask) -> Body:
-    body = work.edit(FAMILY.kind, ask.id)
-    if ask.get("line_items"):
+def _update(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(FAMILY.kind, request.id)
+    if request.get("line_items"):
         hidden = work.hidden(FAMILY.kind, body["id"])
-        changed = {item["id"]: item for item in build_items(work, ask.params["line_items"], hidden["items"])}
+        changed = {item["id"]: item for item in build_items(work, request.params["line_items"], hidden["items"])}
         hidden["items"] = [changed.get(item["id"], item) for item in hidden["items"]]
-    check_mode(FAMILY.kind, work.peek_hidden(FAMILY.kind, body["id"])["items"], ask.params)
-    _put(work, body, ask.params)
+    check_mode(FAMILY.kind, work.peek_hidden(FAMILY.kind, body["id"])["items"], request.params)
+    _put(work, body, request.params)
     return body
 
 
-def _items(work: Work, ask: Ask) -> Body:
-    link = work.get(FAMILY.kind, ask.path["payment_link"], param="payment_link")
-    return page_of(work.peek_hidden(FAMILY.kind, link["id"])["items"], ask)
+def _items(work: Work, request: ApiRequest) -> Body:
+    link = work.get(FAMILY.kind, request.path["payment_link"], param="payment_link")
+    return page_of(work.peek_hidden(FAMILY.kind, link["id"])["items"], request)
 
 
 def _line_items(work: Work, body: Body) -> Body:

@@ -10,23 +10,23 @@ from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.objects.plain import plain_family
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.sandbox.family import Ask
+    from dbt_stripe_sync.sandbox.family import ApiRequest
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
 KIND = "payment_method"
 
 
-def _attach(work: Work, ask: Ask) -> Body:
+def _attach(work: Work, request: ApiRequest) -> Body:
     """Attach a payment method to a customer (docs.stripe.com/api/payment_methods/attach)."""
-    body = work.edit(KIND, ask.id)
-    body["customer"] = core.reference(work, "customer", str(ask.get("customer", "")), "customer")["id"]
+    body = work.edit(KIND, request.id)
+    body["customer"] = core.reference(work, "customer", str(request.get("customer", "")), "customer")["id"]
     return body
 
 
-def _detach(work: Work, ask: Ask) -> Body:
+def _detach(work: Work, request: ApiRequest) -> Body:
     """Detach a payment method from its customer (docs.stripe.com/api/payment_methods/detach)."""
-    body = work.edit(KIND, ask.id)
+    body = work.edit(KIND, request.id)
     body["customer"] = None
     return body
 

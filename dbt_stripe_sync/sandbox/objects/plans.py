@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, Family, own_id, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, Family, own_id, refuse
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects.prices import read_tiers, read_unit_amount
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 _PUT_BY_HAND = ("id", "amount", "amount_decimal", "currency", "product", "tiers")
 
 
-def _create(work: Work, ask: Ask) -> Body:
-    params = ask.params
-    chosen = ask.get("id")
+def _create(work: Work, request: ApiRequest) -> Body:
+    params = request.params
+    chosen = request.get("id")
     body = core.new_body(FAMILY, work, id=own_id(work, FAMILY.kind, chosen, "Plan") if chosen else None)
     apply_params(body, params, leave=_PUT_BY_HAND)
     body["currency"] = params["currency"].lower()
@@ -42,11 +42,11 @@ def _product(work: Work, params: dict[str, Any]) -> str:
     return str(work.add("product", made)["id"])
 
 
-def _update(work: Work, ask: Ask) -> Body:
-    body = work.edit(FAMILY.kind, ask.id)
-    if ask.get("product"):
-        core.reference(work, "product", ask.params["product"], "product")
-    apply_params(body, ask.params)
+def _update(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(FAMILY.kind, request.id)
+    if request.get("product"):
+        core.reference(work, "product", request.params["product"], "product")
+    apply_params(body, request.params)
     return body
 
 

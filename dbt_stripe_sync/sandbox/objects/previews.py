@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, refuse
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects import cycles, invoice_totals, invoicing
 from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts
@@ -20,34 +20,34 @@ _UNSETTLED = {"finalized_at": None, "marked_uncollectible_at": None, "paid_at": 
 _TO_SUBSCRIPTION = ("items", "default_tax_rates", "metadata", "proration_behavior", "proration_date", "trial_end")
 
 
-def preview_invoice(work: Work, ask: Ask) -> Body:
+def preview_invoice(work: Work, request: ApiRequest) -> Body:
     """Preview a subscription's next invoice, the first one of a described subscription, or one of pending items."""
     scratch = Work(work.store, now=work.moment, search_delay=0, families=work.families)
-    named = ask.get("subscription")
-    if ask.get("schedule"):
+    named = request.get("subscription")
+    if request.get("schedule"):
         # A guess: `previews`.
-        named = core.reference(scratch, "subscription_schedule", ask.params["schedule"], "schedule")["subscription"]
-    details = {k: v for k, v in (ask.get("subscription_details") or {}).items() if k in _TO_SUBSCRIPTION}
+        named = core.reference(scratch, "subscription_schedule", request.params["schedule"], "schedule")["subscription"]
+    details = {k: v for k, v in (request.get("subscription_details") or {}).items() if k in _TO_SUBSCRIPTION}
     if named:
         invoice = _next(scratch, named, details)
     elif details.get("items"):
-        invoice = _first(scratch, ask, details)
+        invoice = _first(scratch, request, details)
     else:
-        customer = core.reference(scratch, "customer", _customer(ask), "customer")
-        currency = (ask.get("currency") or customer["currency"] or "usd").lower()
+        customer = core.reference(scratch, "customer", _customer(request), "customer")
+        currency = (request.get("currency") or customer["currency"] or "usd").lower()
         invoice = invoicing.new_invoice(scratch, customer, currency)
         invoicing.draw_pending(scratch, invoice)
-    _add(scratch, invoice, ask.params)
+    _add(scratch, invoice, request.params)
     invoice.update(id=scratch.new_id("upcoming_in"), status="draft", number=None, amount_paid=0, attempted=False)
     invoice.update(ending_balance=None, hosted_invoice_url=None, invoice_pdf=None, status_transitions=dict(_UNSETTLED))
     invoice_totals.owed(invoice)
     return invoice
 
 
-def _customer(ask: Ask) -> str:
-    if not ask.get("customer"):
+def _customer(request: ApiRequest) -> str:
+    if not request.get("customer"):
         raise refuse("You must pass a customer, a subscription or a schedule.", "customer", "parameter_missing")
-    return str(ask.params["customer"])
+    return str(request.params["customer"])
 
 
 def _next(work: Work, id_: str, details: dict[str, Any]) -> Body:
@@ -62,10 +62,10 @@ def _next(work: Work, id_: str, details: dict[str, Any]) -> Body:
     return cycles.bill(work, held, "upcoming")
 
 
-def _first(work: Work, ask: Ask, details: dict[str, Any]) -> Body:
-    params = {"customer": _customer(ask), "payment_behavior": "default_incomplete", **details}
-    if ask.get("currency"):
-        params["currency"] = ask.params["currency"]
+def _first(work: Work, request: ApiRequest, details: dict[str, Any]) -> Body:
+    params = {"customer": _customer(request), "payment_behavior": "default_incomplete", **details}
+    if request.get("currency"):
+        params["currency"] = request.params["currency"]
     made = create_subscription(work, params)
     return work.edit("invoice", made["latest_invoice"])
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, Family, refuse
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects import limits
 
@@ -139,13 +139,13 @@ def _take_lookup_key(work: Work, body: Body, params: dict[str, Any]) -> None:
     body["lookup_key"] = key
 
 
-def _create_price(work: Work, ask: Ask) -> Body:
-    return add_price(work, ask.params)
+def _create_price(work: Work, request: ApiRequest) -> Body:
+    return add_price(work, request.params)
 
 
-def _update_price(work: Work, ask: Ask) -> Body:
-    body = work.edit(PRICE.kind, ask.id)
-    params = ask.params
+def _update_price(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(PRICE.kind, request.id)
+    params = request.params
     limits.check_set_once(PRICE.kind, body, params)
     apply_params(body, params, leave=("lookup_key", "transfer_lookup_key", "currency_options"))
     if body["active"] is False and work.shown("product", body["product"]) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.listing import in_list, page_of
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects import invoice_totals, invoicing, limits
@@ -34,14 +34,14 @@ _PUT_BY_HAND = (
 )
 
 
-def _create(work: Work, ask: Ask) -> Body:
+def _create(work: Work, request: ApiRequest) -> Body:
     body = core.new_body(FAMILY, work)
     body["expires_at"] = work.now + OPEN_DAYS * DAY
     work.add(FAMILY.kind, body, hidden={"items": []})
-    source = ask.get("from_quote")
+    source = request.get("from_quote")
     if source:
         _copy(work, body, source)
-    _put(work, body, ask.params)
+    _put(work, body, request.params)
     _total(work, body)
     return body
 
@@ -107,26 +107,26 @@ def _total(work: Work, body: Body) -> None:
         }
 
 
-def _update(work: Work, ask: Ask) -> Body:
-    body = work.edit(FAMILY.kind, ask.id)
-    limits.check_frozen(FAMILY.kind, body, ask.params)
-    if body["customer"] and ask.params.get("customer", body["customer"]) != body["customer"]:
+def _update(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(FAMILY.kind, request.id)
+    limits.check_frozen(FAMILY.kind, body, request.params)
+    if body["customer"] and request.params.get("customer", body["customer"]) != body["customer"]:
         raise refuse("The customer of a quote can't be changed once it is set.", "customer")
-    _put(work, body, ask.params)
+    _put(work, body, request.params)
     if body["status"] == "draft":
         _total(work, body)
     return body
 
 
-def _finalize(work: Work, ask: Ask) -> Body:
-    body = work.edit(FAMILY.kind, ask.id)
+def _finalize(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(FAMILY.kind, request.id)
     _check(body, "finalize", "draft")
     if body["customer"] is None:
         raise refuse("A quote must have a customer before it can be finalized.", "customer")
-    if not work.peek_hidden(FAMILY.kind, ask.id)["items"]:
+    if not work.peek_hidden(FAMILY.kind, request.id)["items"]:
         raise refuse("A quote must have line items before it can be finalized.", "line_items")
-    if ask.get("expires_at"):
-        body["expires_at"] = int(ask.params["expires_at"])
+    if request.get("expires_at"):
+        body["expires_at"] = int(request.params["expires_at"])
     customer = work.edit("customer", body["customer"])
     count = sum(1 for quote in work.find(FAMILY.kind, {"customer": customer["id"]}) if quote["number"])
     body["number"] = f"QT-{customer['invoice_prefix']}-{count + 1:04d}-1"
@@ -140,11 +140,11 @@ def _check(body: Body, verb: str, *statuses: str) -> None:
         raise refuse(f"You can only {verb} a quote whose status is {' or '.join(statuses)}, not {body['status']}.")
 
 
-def _accept(work: Work, ask: Ask) -> Body:
+def _accept(work: Work, request: ApiRequest) -> Body:
     """Accept a quote: this creates a subscription if it has recurring prices, otherwise a draft invoice."""
-    body = work.edit(FAMILY.kind, ask.id)
+    body = work.edit(FAMILY.kind, request.id)
     _check(body, "accept", "open")
-    items = work.peek_hidden(FAMILY.kind, ask.id)["items"]
+    items = work.peek_hidden(FAMILY.kind, request.id)["items"]
     recurring = [item for item in items if item["price"]["type"] == "recurring"]
     once = [item for item in items if item["price"]["type"] != "recurring"]
     if recurring:
@@ -212,8 +212,8 @@ def _invoice(work: Work, body: Body, items: list[Body]) -> str:
     return str(invoice["id"])
 
 
-def _cancel(work: Work, ask: Ask) -> Body:
-    body = work.edit(FAMILY.kind, ask.id)
+def _cancel(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(FAMILY.kind, request.id)
     _check(body, "cancel", "draft", "open")
     body["status"] = "canceled"
     body["status_transitions"]["canceled_at"] = work.now
@@ -228,9 +228,9 @@ def _tick(work: Work, body: Body) -> None:
         held["status_transitions"]["canceled_at"] = work.now
 
 
-def _items(work: Work, ask: Ask) -> Body:
-    quote = work.get(FAMILY.kind, ask.path["quote"], param="quote")
-    return page_of(work.peek_hidden(FAMILY.kind, quote["id"])["items"], ask)
+def _items(work: Work, request: ApiRequest) -> Body:
+    quote = work.get(FAMILY.kind, request.path["quote"], param="quote")
+    return page_of(work.peek_hidden(FAMILY.kind, quote["id"])["items"], request)
 
 
 def _line_items(work: Work, body: Body) -> Body:

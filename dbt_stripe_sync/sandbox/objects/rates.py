@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, Family, refuse
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects import limits
 
@@ -30,10 +30,10 @@ def read_rates(work: Work, given: Any, param: str, held: Iterable[Body | str] | 
     return rates
 
 
-def _create_shipping_rate(work: Work, ask: Ask) -> Body:
+def _create_shipping_rate(work: Work, request: ApiRequest) -> Body:
     body = core.new_body(SHIPPING_RATE, work)
-    apply_params(body, ask.params, leave=("fixed_amount",))
-    fixed = ask.params["fixed_amount"]
+    apply_params(body, request.params, leave=("fixed_amount",))
+    fixed = request.params["fixed_amount"]
     options = {
         k.lower(): {"tax_behavior": "unspecified", **v} for k, v in (fixed.get("currency_options") or {}).items()
     }
@@ -45,24 +45,24 @@ def _create_shipping_rate(work: Work, ask: Ask) -> Body:
     return work.add(SHIPPING_RATE.kind, body)
 
 
-def _update_shipping_rate(work: Work, ask: Ask) -> Body:
-    body = work.edit(SHIPPING_RATE.kind, ask.id)
-    limits.check_set_once(SHIPPING_RATE.kind, body, ask.params)
-    apply_params(body, ask.params, leave=("fixed_amount",))
-    for currency, option in ((ask.get("fixed_amount") or {}).get("currency_options") or {}).items():
+def _update_shipping_rate(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(SHIPPING_RATE.kind, request.id)
+    limits.check_set_once(SHIPPING_RATE.kind, body, request.params)
+    apply_params(body, request.params, leave=("fixed_amount",))
+    for currency, option in ((request.get("fixed_amount") or {}).get("currency_options") or {}).items():
         held = body["fixed_amount"]["currency_options"]
         held[currency.lower()] = {"tax_behavior": "unspecified", **held.get(currency.lower(), {}), **option}
     return body
 
 
-def _create_tax_id(work: Work, ask: Ask) -> Body:
-    owner = ask.get("owner") or {"type": "self"}
+def _create_tax_id(work: Work, request: ApiRequest) -> Body:
+    owner = request.get("owner") or {"type": "self"}
     if owner["type"] == "customer":
         core.reference(work, "customer", owner.get("customer", ""), "owner[customer]")
     body = core.new_body(TAX_ID, work)
-    type_ = ask.params["type"]
+    type_ = request.params["type"]
     country = None if type_ == "eu_vat" else type_.partition("_")[0].upper()
-    body.update(type=type_, value=ask.params["value"], owner=owner, customer=owner.get("customer"), country=country)
+    body.update(type=type_, value=request.params["value"], owner=owner, customer=owner.get("customer"), country=country)
     return work.add(TAX_ID.kind, body)
 
 

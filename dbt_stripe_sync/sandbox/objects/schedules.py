@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, Family, refuse
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects import cycles, limits
 from dbt_stripe_sync.sandbox.objects.phases import build_phase, build_phases
@@ -33,15 +33,15 @@ _PUT_BY_HAND = (
 _TO_SUBSCRIPTION = ("collection_method", "default_payment_method", "description", "metadata", "discounts")
 
 
-def _create(work: Work, ask: Ask) -> Body:
+def _create(work: Work, request: ApiRequest) -> Body:
     body = core.new_body(FAMILY, work)
-    source = ask.get("from_subscription")
+    source = request.get("from_subscription")
     if source:
         _adopt(work, body, source)
     else:
-        _plan(work, body, ask)
+        _plan(work, body, request)
     work.add(FAMILY.kind, body)
-    _put(work, body, ask.params)
+    _put(work, body, request.params)
     if body["status"] == "not_started":
         _start_if_due(work, body)
     return body
@@ -63,13 +63,13 @@ def _adopt(work: Work, body: Body, source: str) -> None:
     body["current_phase"] = {"start_date": start, "end_date": end}
 
 
-def _plan(work: Work, body: Body, ask: Ask) -> None:
-    customer = core.customer_of(work, ask.params)
+def _plan(work: Work, body: Body, request: ApiRequest) -> None:
+    customer = core.customer_of(work, request.params)
     body.update(customer=customer["id"], status="not_started", test_clock=customer["test_clock"])
-    body["billing_mode"] = {"type": "flexible", **(ask.get("billing_mode") or {})}
-    start = ask.get("start_date", "now")
+    body["billing_mode"] = {"type": "flexible", **(request.get("billing_mode") or {})}
+    start = request.get("start_date", "now")
     limits.check_subscription_count(work, customer["id"])
-    body["phases"] = build_phases(work, ask.params["phases"], work.now if start == "now" else int(start))
+    body["phases"] = build_phases(work, request.params["phases"], work.now if start == "now" else int(start))
     limits.check_currency(work, customer["id"], body["phases"][0]["currency"])
 
 
@@ -85,16 +85,16 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
         body["default_settings"] = merged
 
 
-def _update(work: Work, ask: Ask) -> Body:
-    body = work.edit(FAMILY.kind, ask.id)
-    limits.check_frozen(FAMILY.kind, body, ask.params)
-    if ask.get("phases"):
-        _check_anchor(body, ask.params["phases"])
+def _update(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(FAMILY.kind, request.id)
+    limits.check_frozen(FAMILY.kind, body, request.params)
+    if request.get("phases"):
+        _check_anchor(body, request.params["phases"])
         first = body["phases"][0]["start_date"] if body["phases"] else work.now
-        body["phases"] = build_phases(work, ask.params["phases"], first)
+        body["phases"] = build_phases(work, request.params["phases"], first)
         if body["status"] == "active":
             _enter_phase(work, body)
-    _put(work, body, ask.params)
+    _put(work, body, request.params)
     if body["status"] == "not_started":
         _start_if_due(work, body)
     return body
@@ -176,8 +176,8 @@ def _enter_phase(work: Work, body: Body) -> None:
     update_subscription(work, subscription, params)
 
 
-def _cancel(work: Work, ask: Ask) -> Body:
-    body = work.edit(FAMILY.kind, ask.id)
+def _cancel(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(FAMILY.kind, request.id)
     _check_live(body, "cancel")
     if body["subscription"] is not None and work.has("subscription", body["subscription"]):
         subscription = work.edit("subscription", body["subscription"])
@@ -187,8 +187,8 @@ def _cancel(work: Work, ask: Ask) -> Body:
     return body
 
 
-def _release(work: Work, ask: Ask) -> Body:
-    body = work.edit(FAMILY.kind, ask.id)
+def _release(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(FAMILY.kind, request.id)
     _check_live(body, "release")
     _release_subscription(work, body)
     return body

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.errors import ApiError
-from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.objects.metering import METER_EVENT, count_event
 from dbt_stripe_sync.sandbox.v2 import as_time, parse_time
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
@@ -32,7 +32,7 @@ MOST_EVENTS = 100
 IDENTIFIER_CHARACTERS = 100
 
 
-def _create_session(work: Work, _ask: Ask) -> Body:
+def _create_session(work: Work, _ask: ApiRequest) -> Body:
     body = core.new_body(SESSION, work)
     body.update(
         authentication_token=f"token_{token_hex(16)}",
@@ -42,8 +42,8 @@ def _create_session(work: Work, _ask: Ask) -> Body:
     return work.add(SESSION.kind, body)
 
 
-def _take_events(work: Work, ask: Ask) -> Body:
-    events = ask.params["events"]
+def _take_events(work: Work, request: ApiRequest) -> Body:
+    events = request.params["events"]
     if not 1 <= len(events) <= MOST_EVENTS:
         raise refuse(f"Invalid events: must have between 1 and {MOST_EVENTS} of them.", "events")
     # A guess: `stream`.

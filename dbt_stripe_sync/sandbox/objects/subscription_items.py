@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, Family, refuse
 from dbt_stripe_sync.sandbox.listing import page_of
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects import cycles
@@ -200,38 +200,38 @@ def _as_plan(price: Body) -> Body | None:
     }
 
 
-def _create(work: Work, ask: Ask) -> Body:
-    subscription = core.reference(work, "subscription", ask.params["subscription"], "subscription")
+def _create(work: Work, request: ApiRequest) -> Body:
+    subscription = core.reference(work, "subscription", request.params["subscription"], "subscription")
     before = cycles.snapshot(work, subscription)
-    body = add_item(work, subscription, ask.params, "item")
+    body = add_item(work, subscription, request.params, "item")
     check_items(work, subscription)
-    cycles.prorate(work, subscription, before, ask.params)
+    cycles.prorate(work, subscription, before, request.params)
     return body
 
 
-def _update(work: Work, ask: Ask) -> Body:
-    body = work.edit(FAMILY.kind, ask.id)
+def _update(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(FAMILY.kind, request.id)
     subscription = work.get("subscription", body["subscription"])
     before = cycles.snapshot(work, subscription)
-    change_item(work, subscription, body, ask.params, "item")
+    change_item(work, subscription, body, request.params, "item")
     check_items(work, subscription)
-    cycles.prorate(work, subscription, before, ask.params)
+    cycles.prorate(work, subscription, before, request.params)
     return body
 
 
-def _delete(work: Work, ask: Ask) -> Body:
-    body = work.get(FAMILY.kind, ask.id)
+def _delete(work: Work, request: ApiRequest) -> Body:
+    body = work.get(FAMILY.kind, request.id)
     subscription = work.get("subscription", body["subscription"])
     before = cycles.snapshot(work, subscription)
-    deleted = core.delete(FAMILY, work, ask)
+    deleted = core.delete(FAMILY, work, request)
     check_items(work, subscription)
-    cycles.prorate(work, subscription, before, ask.params)
+    cycles.prorate(work, subscription, before, request.params)
     return deleted
 
 
-def _list(work: Work, ask: Ask) -> Body:
-    subscription = core.reference(work, "subscription", ask.params["subscription"], "subscription")
-    return page_of(cycles.items_of(work, subscription["id"]), ask)
+def _list(work: Work, request: ApiRequest) -> Body:
+    subscription = core.reference(work, "subscription", request.params["subscription"], "subscription")
+    return page_of(cycles.items_of(work, subscription["id"]), request)
 
 
 FAMILY = Family(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox.errors import no_such
-from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, Family, refuse
 from dbt_stripe_sync.sandbox.listing import in_list, in_range
 from dbt_stripe_sync.sandbox.objects import cycles, limits
 from dbt_stripe_sync.sandbox.objects.clocks import enter_time_of
@@ -25,38 +25,38 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.work import Work
 
 
-def _create(work: Work, ask: Ask) -> Body:
-    return create_subscription(work, ask.params)
+def _create(work: Work, request: ApiRequest) -> Body:
+    return create_subscription(work, request.params)
 
 
-def _update(work: Work, ask: Ask) -> Body:
-    body = work.edit(FAMILY.kind, ask.id)
+def _update(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(FAMILY.kind, request.id)
     enter_time_of(work, work.get("customer", body["customer"]))
-    limits.check_frozen(FAMILY.kind, body, ask.params)
-    update_subscription(work, body, ask.params)
+    limits.check_frozen(FAMILY.kind, body, request.params)
+    update_subscription(work, body, request.params)
     return body
 
 
-def _cancel(work: Work, ask: Ask) -> Body:
+def _cancel(work: Work, request: ApiRequest) -> Body:
     """Cancel immediately (docs.stripe.com/api/subscriptions/cancel). A subscription that has ended isn't found."""
-    body = work.edit(FAMILY.kind, ask.id)
+    body = work.edit(FAMILY.kind, request.id)
     if body["status"] in ENDED:
-        raise no_such("subscription", ask.id, "id")
+        raise no_such("subscription", request.id, "id")
     enter_time_of(work, work.get("customer", body["customer"]))
-    if ask.get("cancellation_details"):
-        body["cancellation_details"] = {**body["cancellation_details"], **ask.params["cancellation_details"]}
-    if ask.get("prorate"):
+    if request.get("cancellation_details"):
+        body["cancellation_details"] = {**body["cancellation_details"], **request.params["cancellation_details"]}
+    if request.get("prorate"):
         cycles.credit_unused(work, body, cycles.snapshot(work, body), {})
     # A guess: `canceled-incomplete`.
     end_subscription(work, body)
-    if ask.get("invoice_now"):
+    if request.get("invoice_now"):
         invoice = cycles.bill(work, body, "manual", [])
         cycles.collect_later(work, body, invoice, at_once=True)
     return body
 
 
-def _pause(work: Work, ask: Ask) -> Body:
-    body = work.edit(FAMILY.kind, ask.path["subscription"])
+def _pause(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(FAMILY.kind, request.path["subscription"])
     _check_pausable(body)
     if body["status"] not in {"active", "trialing"}:
         raise refuse(f"Only active or trialing subscriptions can be paused. This one is {body['status']}.")
@@ -71,14 +71,14 @@ def _check_pausable(body: Body) -> None:
         raise refuse("Only subscriptions with the flexible billing mode can be paused.")
 
 
-def _resume(work: Work, ask: Ask) -> Body:
-    body = work.edit(FAMILY.kind, ask.path["subscription"])
+def _resume(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(FAMILY.kind, request.path["subscription"])
     if body["status"] != "paused":
         raise refuse("Only paused subscriptions can be resumed.")
     if body["collection_method"] != "charge_automatically":
         raise refuse("Only subscriptions that are charged automatically can be resumed.")
     body["status"] = "active"
-    if (ask.get("billing_cycle_anchor") or {"type": "now"})["type"] == "now":
+    if (request.get("billing_cycle_anchor") or {"type": "now"})["type"] == "now":
         body["billing_cycle_anchor"] = work.now
     cycles.refresh_periods(work, body)
     invoice = cycles.bill(work, body, "subscription_update")
@@ -86,16 +86,16 @@ def _resume(work: Work, ask: Ask) -> Body:
     return body
 
 
-def _migrate(work: Work, ask: Ask) -> Body:
-    body = work.edit(FAMILY.kind, ask.path["subscription"])
-    body["billing_mode"] = {**body["billing_mode"], **ask.params["billing_mode"]}
+def _migrate(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(FAMILY.kind, request.path["subscription"])
+    body["billing_mode"] = {**body["billing_mode"], **request.params["billing_mode"]}
     return body
 
 
-def _delete_discount(work: Work, ask: Ask) -> Body:
-    body = work.edit(FAMILY.kind, ask.id)
+def _delete_discount(work: Work, request: ApiRequest) -> Body:
+    body = work.edit(FAMILY.kind, request.id)
     if not body["discounts"]:
-        raise refuse("No active discount for subscription: " + ask.id, None, "resource_missing")
+        raise refuse("No active discount for subscription: " + request.id, None, "resource_missing")
     gone, body["discounts"] = body["discounts"][0], []
     return {**(work.shown("discount", gone) or {"id": gone, "object": "discount"}), "deleted": True}
 

@@ -6,7 +6,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
+from dbt_stripe_sync.sandbox.family import ApiRequest, Family, refuse
 from dbt_stripe_sync.stripe_api.sdk_shapes import blank_of
 
 if TYPE_CHECKING:
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.work import Work
 
 
-def _check_url(work: Work, ask: Ask) -> None:
-    url = str(ask.get("url", "https://"))
+def _check_url(work: Work, request: ApiRequest) -> None:
+    url = str(request.get("url", "https://"))
     if work.livemode and not url.startswith("https://"):
         raise refuse(f'Invalid URL: {url}. URLs in livemode must begin with "https://"', "url", "url_invalid")
 
 
-def _create(work: Work, ask: Ask) -> Body:
-    _check_url(work, ask)
+def _create(work: Work, request: ApiRequest) -> Body:
+    _check_url(work, request)
     # SDK's description of `secret`: Only returned at creation.
-    return {**core.create(FAMILY, work, ask), "secret": f"whsec_{token_hex(16)}"}
+    return {**core.create(FAMILY, work, request), "secret": f"whsec_{token_hex(16)}"}
 
 
-def _update(work: Work, ask: Ask) -> Body:
-    _check_url(work, ask)
-    disabled = ask.params.pop("disabled", None)
-    body = core.update(FAMILY, work, ask)
+def _update(work: Work, request: ApiRequest) -> Body:
+    _check_url(work, request)
+    disabled = request.params.pop("disabled", None)
+    body = core.update(FAMILY, work, request)
     if disabled is not None:
         body["status"] = "disabled" if disabled else "enabled"
     return body
