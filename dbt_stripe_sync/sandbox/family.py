@@ -70,14 +70,14 @@ class Family(Struct, frozen=True, kw_only=True):
     - `operations` replaces the core's handlers, by operation name.
     - `filters` is for list parameters that don't simply equal the field of the same name. It maps them to a dotted
       path, or to a function of the request's work, the object and the value.
-    - `on_demand` names the fields that are shown only if expanded. `computed` builds fields that aren't stored.
+    - `expand_only` names fields that are shown only if expanded. `computed` builds fields that aren't stored.
     - `render` turns a stored body into what the API shows.
     - `tombstone` keeps deleted objects retrievable, as `deleted: true`.
     - `tick` is called for each live object after the time has moved.
     - `routes` are further operations: the catalog has only resources that can be created.
-    - `hidden_unless` names list parameters. Unless one of them is given, a list omits objects that belong to a test
-      clock. If it is empty, lists show everything.
-    - `listed_as` are filters that a list applies unless the request sets them.
+    - `test_clock_filters` names list parameters. Unless one of them is given, a list omits objects that belong to a
+      test clock. If it is empty, lists show everything.
+    - `default_filters` are filters that a list applies unless the request sets them.
     """
 
     kind: str
@@ -87,14 +87,14 @@ class Family(Struct, frozen=True, kw_only=True):
     parents: Mapping[str, str] = field(default_factory=dict)
     operations: Mapping[str, Handler] = field(default_factory=dict)
     filters: Mapping[str, Filter] = field(default_factory=dict)
-    on_demand: frozenset[str] = frozenset()
+    expand_only: frozenset[str] = frozenset()
     computed: Mapping[str, Callable[[Work, Body], Any]] = field(default_factory=dict)
     render: Callable[[Work, Body], Body] | None = None
     tombstone: bool = False
     tick: Callable[[Work, Body], None] | None = None
     routes: tuple[ExtraRoute, ...] = ()
-    hidden_unless: tuple[str, ...] = ()
-    listed_as: Mapping[str, Any] = field(default_factory=dict)
+    test_clock_filters: tuple[str, ...] = ()
+    default_filters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def new_body(family: Family, work: Work, *, id: str | None = None) -> Body:  # noqa: A002 - Stripe's own word

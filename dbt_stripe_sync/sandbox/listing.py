@@ -29,8 +29,8 @@ def list_objects(family: Family, work: Work, request: ApiRequest) -> Body:
     table = work.store.table(family.kind)
     limit = read_limit(request.params)
     wanted = {name: value for name, value in request.params.items() if name not in _PAGING and value != ""}
-    clocked = not family.hidden_unless or any(name in wanted for name in family.hidden_unless)
-    wanted = {**family.listed_as, **wanted}
+    clocked = not family.test_clock_filters or any(name in wanted for name in family.test_clock_filters)
+    wanted = {**family.default_filters, **wanted}
     equal = {shown: request.path[name] for name, shown in family.parents.items() if name in request.path}
     after, before = request.get("starting_after"), request.get("ending_before")
     if after and before:

@@ -34,8 +34,8 @@ def render(work: Work, family: Family | None, body: Body, expand: Sequence[str] 
         return {**body, "data": [render(work, family, item, inner) for item in body["data"]]}
     shown = family.render(work, body) if family.render is not None else body
     top = {path.partition(".")[0] for path in expand}
-    if family.on_demand:
-        shown = {key: value for key, value in shown.items() if key not in family.on_demand or key in top}
+    if family.expand_only:
+        shown = {key: value for key, value in shown.items() if key not in family.expand_only or key in top}
     for name, compute in family.computed.items():
         if name in top:
             shown = {**shown, name: compute(work, shown)}

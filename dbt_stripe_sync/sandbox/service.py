@@ -198,9 +198,9 @@ class Service:
                 if family.tick is not None:
                     for body in self.work(place).find(kind):
                         if not body.get("test_clock"):
-                            self._live_on(place, family.tick, body)
+                            self._advance_object(place, family.tick, body)
 
-    def _live_on(self, place: Place, tick: Callable[[Work, dict[str, Any]], None], body: dict[str, Any]) -> None:
+    def _advance_object(self, place: Place, tick: Callable[[Work, dict[str, Any]], None], body: dict[str, Any]) -> None:
         work = self.work(place)
         try:
             tick(work, body)

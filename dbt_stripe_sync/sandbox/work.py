@@ -72,7 +72,7 @@ class Work:
         """Return what an object stores but the API doesn't show, to read and change."""
         return self._own(kind, id, "id", 404).hidden
 
-    def peek_hidden(self, kind: str, id: str) -> Body:  # noqa: A002 - Stripe's own word
+    def read_hidden(self, kind: str, id: str) -> Body:  # noqa: A002 - Stripe's own word
         """Return the same as `hidden`, but read-only."""
         record = self._record(kind, id)
         return {} if record is None else record.hidden

@@ -24,7 +24,7 @@ from dbt_stripe_sync.stripe_api.gateway_http import (
     TooLongError,
     Transport,
     listening,
-    remind_of_trouble,
+    warn_of_retries,
 )
 from dbt_stripe_sync.stripe_api.genuine import ACCOUNT as ACCOUNT_ANSWER
 from dbt_stripe_sync.stripe_api.genuine import Expectation, expect, expect_v2
@@ -66,7 +66,7 @@ logging.getLogger("stripe").setLevel(logging.WARNING)
 
 
 # What the SDK raises or wraps when a connection fails or ends in the middle of an answer.
-_OF_THE_NETWORK = (stripe.APIConnectionError, aiohttp.ClientError, asyncio.TimeoutError, OSError, TooLongError)
+_NETWORK_ERRORS = (stripe.APIConnectionError, aiohttp.ClientError, asyncio.TimeoutError, OSError, TooLongError)
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -304,7 +304,7 @@ class Gateway:
                 return build_answer(reply, is_read=request.is_read, in_doubt=in_doubt, attempts=attempts)
             in_doubt = in_doubt or leaves_doubt(reply)
             if is_outage(reply):
-                remind_of_trouble(self._address, describe_outage(reply), now - began)
+                warn_of_retries(self._address, describe_outage(reply), now - began)
             await self._clock.sleep(min(wait_seconds(in_vain), inf if left is None else left))
 
     def _outage_left(self, reply: Reply, now: float) -> float | None:
@@ -369,7 +369,7 @@ async def _request(client: stripe.StripeClient, request: Request) -> Reply:
         except Exception as error:
             # Once an answer was received, the SDK's own error doesn't matter.
             if exchange.received is None:
-                if not isinstance(error, _OF_THE_NETWORK):
+                if not isinstance(error, _NETWORK_ERRORS):
                     raise
                 is_wrapped = isinstance(error, stripe.APIConnectionError)
                 return explain_no_reply((error.__cause__ or error) if is_wrapped else error)

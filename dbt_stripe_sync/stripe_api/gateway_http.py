@@ -94,7 +94,7 @@ class Transport(stripe.HTTPClient):
         parts = urlsplit(address)
         self._host = parts.hostname or address
         self._loop = asyncio.get_running_loop()
-        self._under_way: set[Exchange] = set()
+        self._in_progress: set[Exchange] = set()
         self._timer: asyncio.TimerHandle | None = None
         # Addresses on this machine are reached without a proxy.
         self._proxy_url = None if is_local else find_proxy(address)
@@ -128,7 +128,7 @@ class Transport(stripe.HTTPClient):
             ) as response:
                 body = await _read(response)
         finally:
-            self._under_way.discard(exchange)
+            self._in_progress.discard(exchange)
         exchange.received = Received(response.status, response.headers, body)
         return body, response.status, response.headers
 
@@ -145,14 +145,14 @@ class Transport(stripe.HTTPClient):
     def _begin(self, exchange: Exchange) -> None:
         exchange.began = self._loop.time()
         exchange.due = exchange.began + PATIENCE_SECONDS
-        self._under_way.add(exchange)
+        self._in_progress.add(exchange)
         if self._timer is None:
             self._timer = self._loop.call_at(exchange.due, self._remind)
 
     def _remind(self) -> None:
         """Report what slow requests are waiting for. One timer serves all requests in progress."""
         now = self._loop.time()
-        for exchange in self._under_way:
+        for exchange in self._in_progress:
             if exchange.due > now:
                 continue
             if now - exchange.due > BUSY_SECONDS:
@@ -163,7 +163,7 @@ class Transport(stripe.HTTPClient):
             through = f" through the proxy {_shown(self._proxy_url)}" if self._proxy_url else ""
             _warn_once_a_while(f"still waiting: {said}{through}", time.monotonic())
             exchange.due = now + REMINDER_SECONDS
-        next_due = min((exchange.due for exchange in self._under_way), default=None)
+        next_due = min((exchange.due for exchange in self._in_progress), default=None)
         self._timer = self._loop.call_at(next_due, self._remind) if next_due is not None else None
 
 
@@ -181,7 +181,7 @@ class _Connector(aiohttp.TCPConnector):
         return connection
 
 
-def remind_of_trouble(address: str, trouble: str, seconds: float) -> None:
+def warn_of_retries(address: str, trouble: str, seconds: float) -> None:
     """Log why a request is retried, once the retries take long."""
     if seconds >= PATIENCE_SECONDS:
         host = urlsplit(address).hostname or address

@@ -124,13 +124,13 @@ def find_contradiction(body: Mapping[str, Any], headers: Mapping[str, str], expe
     if "error" in body:
         return "it contains an error but claims success"
     if expected.is_empty:
-        return _contradiction_of_nothing(body, headers)
+        return _contradiction_of_empty(body, headers)
     if expected.listed is not None:
         return _contradiction_of_list(body, expected)
     return _contradiction(body, expected)
 
 
-def _contradiction_of_nothing(body: Mapping[str, Any], headers: Mapping[str, str]) -> str | None:
+def _contradiction_of_empty(body: Mapping[str, Any], headers: Mapping[str, str]) -> str | None:
     if body:
         return "it holds something where Stripe answers with an empty object"
     return None if headers.get("request-id") else "it has no `Request-Id`"

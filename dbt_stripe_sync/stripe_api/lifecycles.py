@@ -38,7 +38,7 @@ ARCHIVE = Step(operation="update", params={"active": False}, gone=False, revive=
 
 # docs.stripe.com/billing/subscriptions/prorations: these apply to one request; the next one without them prorates
 # again.
-_HOW_TO_CHARGE = ("proration_behavior", "payment_behavior", "off_session")
+_CHARGE_OPTIONS = ("proration_behavior", "payment_behavior", "off_session")
 _LIVE_SUBSCRIPTION = ("active", "trialing", "past_due", "unpaid", "paused", "incomplete")
 _CANCEL_AT_END = Step(
     operation="update",
@@ -197,7 +197,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.CANCEL}),
             when_immutable_changes=NotReplaced(reason="a new subscription would start and bill from the beginning"),
             replace_if_asked=Replace(then=Removal.CANCEL),
-            request_only=_HOW_TO_CHARGE,
+            request_only=_CHARGE_OPTIONS,
             # docs.stripe.com/billing/subscriptions/billing-cycle: the end of a trial changes it.
             moved_by_stripe=("billing_cycle_anchor",),
             ended=frozenset({"canceled", "incomplete_expired"}),
@@ -222,7 +222,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             needs_one_of=(("price", "price_data", "plan"),),
             # docs.stripe.com/api/subscription_items/list requires the subscription, so they can't all be listed.
             listed=False,
-            request_only=_HOW_TO_CHARGE,
+            request_only=_CHARGE_OPTIONS,
             when_immutable_changes=NotReplaced(reason="an item can't move to another subscription"),
             part_of="subscription",
         ),

@@ -58,7 +58,7 @@ class Meters:
         self._reading: asyncio.Task[None] | None = None
         self._meters: dict[str, Meter] | None = None
         self._read_at = float("-inf")
-        self._is_open = True
+        self._is_readable = True
 
     async def fault_of(self, params: Mapping[str, Any]) -> StripeFailure | None:
         """Return what is wrong with an event, or None.
@@ -68,7 +68,7 @@ class Meters:
         """
         name = params.get("event_name")
         meter = await self._meter(str(name)) if name else None
-        if meter is None and (not name or self._is_open):
+        if meter is None and (not name or self._is_readable):
             return _fault("no_meter", "event_name")
         return self._fault_of_time(params) or _fault_of_payload(params.get("payload") or {}, meter)
 
@@ -81,7 +81,7 @@ class Meters:
 
     async def _meter(self, name: str) -> Meter | None:
         # Another sync may have created the meter in the meantime.
-        late = self._is_open and self._clock.monotonic() - self._read_at >= READ_AGAIN_SECONDS
+        late = self._is_readable and self._clock.monotonic() - self._read_at >= READ_AGAIN_SECONDS
         if self._meters is None or (name not in self._meters and late):
             # Concurrent callers wait for the same answer.
             self._reading = self._reading or asyncio.create_task(self._read())
@@ -96,7 +96,7 @@ class Meters:
         except StripeError as error:
             if any(problem.code != _NO_PERMISSION for problem in error.problems):
                 raise
-            self._is_open = False
+            self._is_readable = False
         finally:
             self._reading = None
         self._meters = meters

@@ -37,13 +37,13 @@ RECOVERY_PER_SECOND = 0.02
 SLOWEST = 1.0
 UNLIMITED = float("inf")
 # If a 429 arrives although there is no limit, the pace starts again from this many calls per second.
-AS_GOOD_AS_UNLIMITED = 1_000.0
+UNLIMITED_START = 1_000.0
 WINDOW = 1.0
 # Calls that left late, because a timer or the machine was slow, are made up for by up to this many seconds' worth of
 # calls. Still, no second has more calls than the rate.
 CATCH_UP_SECONDS = 0.5
 # An endpoint's maximum share of the slots, so that slow calls leave some for other endpoints.
-MOST_PLACES_OF_ONE = 0.75
+MAX_SLOT_SHARE = 0.75
 METER_EVENT = "billing.meter_event.create"
 METER_EVENT_STREAM = "billing.meter_event.stream"
 
@@ -118,22 +118,22 @@ class Pace:
         """Slow down after a 429. Calls that left before the last slowdown don't count."""
         if left_at < self._moved_at and self.rate < self.limit:
             return
-        self.rate = max(SLOWEST, min(self.rate, AS_GOOD_AS_UNLIMITED) * BACK_OFF)
+        self.rate = max(SLOWEST, min(self.rate, UNLIMITED_START) * BACK_OFF)
         self._moved_at = now
 
     def accepted(self, now: float) -> None:
         """Recover after a successful call."""
         if self.rate >= self.limit:
             return
-        step = RECOVERY_PER_SECOND * min(self.limit, AS_GOOD_AS_UNLIMITED) * min(1.0, max(0.0, now - self._moved_at))
+        step = RECOVERY_PER_SECOND * min(self.limit, UNLIMITED_START) * min(1.0, max(0.0, now - self._moved_at))
         self.rate = min(self.limit, self.rate + step)
         self._moved_at = max(now, self._moved_at)
-        if self.rate >= AS_GOOD_AS_UNLIMITED:
+        if self.rate >= UNLIMITED_START:
             self.rate = self.limit
 
 
 @dataclass(slots=True)
-class Places:
+class Slots:
     """Limits the number of concurrent calls. `most` is between one and `limit`."""
 
     limit: int
@@ -148,9 +148,9 @@ class Places:
     async def take(self) -> None:
         """Wait for a slot."""
         while self.taken >= int(self.most):
-            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(place)
-            await place
+            slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(slot)
+            await slot
         self.taken += 1
 
     def give(self) -> None:
@@ -158,9 +158,9 @@ class Places:
         self.taken -= 1
         # Few calls wait here, since each endpoint lets only one wait at a time. The first one to run gets the slot.
         waiting, self._waiting = self._waiting, []
-        for place in waiting:
-            if not place.done():
-                place.set_result(None)
+        for slot in waiting:
+            if not slot.done():
+                slot.set_result(None)
 
     def refused(self, left_at: float, now: float) -> None:
         """Slow down after a call was rejected because too many were in progress."""
@@ -174,11 +174,11 @@ class Places:
             self.most = min(float(self.limit), self.most + 1.0 / self.most)
 
 
-class _Line(msgspec.Struct):
+class _Queue(msgspec.Struct):
     """The queue of one endpoint. Its lock is first come, first served."""
 
     pace: Pace
-    places: Places
+    slots: Slots
     lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
 
 
@@ -189,31 +189,31 @@ class Gate:
         self._limits = limits
         self._clock = clock
         self.account = Pace(limits.account)
-        self.places = Places(limits.concurrency)
+        self.slots = Slots(limits.concurrency)
         self._lock = asyncio.Lock()
-        self._lines: dict[str, _Line] = {}
+        self._queues: dict[str, _Queue] = {}
 
-    def line(self, endpoint: str) -> _Line:
+    def queue(self, endpoint: str) -> _Queue:
         """Return the queue of one endpoint."""
-        line = self._lines.get(endpoint)
-        if line is None:
+        queue = self._queues.get(endpoint)
+        if queue is None:
             pace = Pace(self._limits.of_endpoint(endpoint))
             most = self._limits.concurrency
             if endpoint not in self._limits.apart:
-                most = max(1, int(most * MOST_PLACES_OF_ONE))
-            line = self._lines[endpoint] = _Line(pace, Places(most))
-        return line
+                most = max(1, int(most * MAX_SLOT_SHARE))
+            queue = self._queues[endpoint] = _Queue(pace, Slots(most))
+        return queue
 
     @asynccontextmanager
     async def turn(self, endpoint: str) -> AsyncIterator[float]:
         """Wait until a call to this endpoint may leave. It holds its slot until the context ends. Yields the time."""
-        line = self.line(endpoint)
-        left_at = await self._leave(endpoint, line)
+        queue = self.queue(endpoint)
+        left_at = await self._leave(endpoint, queue)
         try:
             yield left_at
         finally:
-            line.places.give()
-            self.places.give()
+            queue.slots.give()
+            self.slots.give()
 
     def refused(self, endpoint: str, reason: str | None, left_at: float) -> None:
         """Slow down after a 429, as its reason says: `global-` or `endpoint-`, followed by `rate` or `concurrency`.
@@ -222,40 +222,40 @@ class Gate:
         """
         now = self._clock.monotonic()
         whose, _, what = (reason or "").partition("-")
-        line = self.line(endpoint)
+        queue = self.queue(endpoint)
         if what == "rate" and whose in {"global", "endpoint"}:
-            (self.account if whose == "global" else line.pace).refused(left_at, now)
+            (self.account if whose == "global" else queue.pace).refused(left_at, now)
         elif what == "concurrency" and whose in {"global", "endpoint"}:
-            (self.places if whose == "global" else line.places).refused(left_at, now)
+            (self.slots if whose == "global" else queue.slots).refused(left_at, now)
 
     def accepted(self, endpoint: str) -> None:
         """Record a successful call."""
         now = self._clock.monotonic()
-        line = self.line(endpoint)
-        line.pace.accepted(now)
-        line.places.accepted()
+        queue = self.queue(endpoint)
+        queue.pace.accepted(now)
+        queue.slots.accepted()
         self.account.accepted(now)
-        self.places.accepted()
+        self.slots.accepted()
 
-    async def _leave(self, endpoint: str, line: _Line) -> float:
-        async with line.lock:
-            await line.places.take()
+    async def _leave(self, endpoint: str, queue: _Queue) -> float:
+        async with queue.lock:
+            await queue.slots.take()
             try:
-                await self._until(line.pace)
+                await self._until(queue.pace)
                 if endpoint in self._limits.apart:
                     # These endpoints have a separate limit (docs.stripe.com/api/billing/meter-event/create).
-                    await self.places.take()
+                    await self.slots.take()
                     now = self._clock.monotonic()
                 else:
                     async with self._lock:
                         await self._until(self.account)
-                        await self.places.take()
+                        await self.slots.take()
                         now = self._clock.monotonic()
                         self.account.take(now)
             except BaseException:
-                line.places.give()
+                queue.slots.give()
                 raise
-            line.pace.take(now)
+            queue.pace.take(now)
             return now
 
     async def _until(self, pace: Pace) -> None:

@@ -17,7 +17,7 @@ MOST_ATTEMPTS = 8
 LONGEST_TRY = 300.0
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
-LEAST_OF_WAIT = 0.1
+MIN_WAIT_SHARE = 0.1
 
 REDIRECT = 300
 BAD_REQUEST = 400
@@ -33,7 +33,7 @@ LOCKED = "lock_timeout"
 BUSY = frozenset({None, IN_USE, LOCKED})
 KEY_ERROR = "idempotency_error"
 _ERROR_TEXTS = ("code", "param", "message", "decline_code", "doc_url")
-SAID_BEFORE = frozenset({UNAUTHORIZED, FORBIDDEN, TOO_MANY})
+REJECTED_BEFORE_KEY = frozenset({UNAUTHORIZED, FORBIDDEN, TOO_MANY})
 
 
 class Reply(Struct, frozen=True, kw_only=True):
@@ -124,7 +124,7 @@ def leaves_doubt(reply: Reply) -> bool:
 def wait_seconds(attempts: int) -> float:
     """Return the seconds before the next attempt: exponential backoff with jitter, which spreads the retries."""
     longest: float = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempts - 1))
-    return random.uniform(LEAST_OF_WAIT, 1.0) * longest  # noqa: S311 - jitter is no secret
+    return random.uniform(MIN_WAIT_SHARE, 1.0) * longest  # noqa: S311 - jitter is no secret
 
 
 def build_answer(reply: Reply, *, is_read: bool, in_doubt: bool, attempts: int) -> Answer:
@@ -159,7 +159,7 @@ def _is_refusal(reply: Reply, *, is_read: bool, in_doubt: bool) -> bool:
     # that attempt had acted, its saved answer would have been returned. Without an earlier attempt, a 429 or a
     # `lock_timeout` is a rejection like any other: nothing was done (docs.stripe.com/rate-limits), and the row is
     # planned again.
-    return not (in_doubt and (reply.status in SAID_BEFORE or reply.error.get("code") == LOCKED))
+    return not (in_doubt and (reply.status in REJECTED_BEFORE_KEY or reply.error.get("code") == LOCKED))
 
 
 def build_failure(reply: Reply) -> StripeFailure:

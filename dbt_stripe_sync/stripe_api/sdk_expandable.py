@@ -22,33 +22,33 @@ if TYPE_CHECKING:
 def can_expand(name: str, path: tuple[str, ...]) -> bool:
     """Return whether a path of an object can be expanded, so isn't a plain value. True if the types don't say."""
     found = object_class(name)
-    return found is None or _leads_on(found, found.__module__, path)
+    return found is None or _is_expandable(found, found.__module__, path)
 
 
-def _leads_on(hint: Any, module: str, path: tuple[str, ...]) -> bool:
+def _is_expandable(hint: Any, module: str, path: tuple[str, ...]) -> bool:
     """Return whether the value at a path inside a type can be an object."""
     if hint in PLAIN or hint is NoneType or get_origin(hint) is Literal:
         return False
     if isinstance(hint, ForwardRef):
         found = _resolve(module, hint.__forward_arg__)
-        return found is None or _leads_on(found, found.__module__, path)
+        return found is None or _is_expandable(found, found.__module__, path)
     if isinstance(hint, type) and issubclass(hint, StripeObject):
         inner = annotations_of(hint).get(path[0]) if path else hint
-        return inner is hint or (inner is not None and _leads_on(inner, hint.__module__, path[1:]))
-    return _any_leads_on(hint, module, path)
+        return inner is hint or (inner is not None and _is_expandable(inner, hint.__module__, path[1:]))
+    return _is_expandable_inside(hint, module, path)
 
 
-def _any_leads_on(hint: Any, module: str, path: tuple[str, ...]) -> bool:
+def _is_expandable_inside(hint: Any, module: str, path: tuple[str, ...]) -> bool:
     """Return the same for unions, lists and maps. Other types can't be followed, so they count as objects."""
     origin, kinds = get_origin(hint), get_args(hint)
     named = getattr(origin, "__name__", "")
     if origin is Union:
-        return any(_leads_on(kind, module, path) for kind in kinds)
+        return any(_is_expandable(kind, module, path) for kind in kinds)
     if named == "ListObject":
-        return not path or (path[0] == "data" and _leads_on(kinds[0], module, path[1:]))
+        return not path or (path[0] == "data" and _is_expandable(kinds[0], module, path[1:]))
     if named == "UntypedStripeObject":
-        return _leads_on(kinds[0], module, path[1:])
-    return _leads_on(kinds[0], module, path) if origin is list else True
+        return _is_expandable(kinds[0], module, path[1:])
+    return _is_expandable(kinds[0], module, path) if origin is list else True
 
 
 def _resolve(module: str, name: str) -> type[Any] | None:

@@ -37,9 +37,9 @@ LINGER_SECONDS = 0.05
 RENEWED_SECONDS = 60.0
 TOO_LARGE = 413
 # Rejections of a request because of its contents. Its events are then sent separately.
-OF_CONTENT = frozenset({BAD_REQUEST, TOO_LARGE})
+CONTENT_ERRORS = frozenset({BAD_REQUEST, TOO_LARGE})
 # A failure that says nothing about the event itself.
-_NOT_ASKED = StripeFailure(type="not_sent", message="the meters could not be read, so nothing was sent")
+_METERS_UNREADABLE = StripeFailure(type="not_sent", message="the meters could not be read, so nothing was sent")
 
 
 class _Waiting(Struct, frozen=True, kw_only=True):
@@ -83,7 +83,7 @@ class EventStream:
         try:
             wrong = await self._meters.fault_of(call.params)
         except StripeError:
-            wrong = _NOT_ASKED
+            wrong = _METERS_UNREADABLE
         if wrong is not None:
             # Nothing is sent now. But if the event was sent before, it may have been counted; the current meters can't
             # tell.
@@ -132,7 +132,7 @@ class EventStream:
                     waiting.answer.set_exception(error)
         else:
             status = answer.failure.status if answer.failure else None
-            if answer.verdict is Verdict.REFUSED and status in OF_CONTENT and len(batch) > 1:
+            if answer.verdict is Verdict.REFUSED and status in CONTENT_ERRORS and len(batch) > 1:
                 # Stripe accepts or rejects a request as a whole, but only the invalid events should be rejected.
                 middle = len(batch) // 2
                 parts = (batch[:middle], batch[middle:])

@@ -152,21 +152,21 @@ def gate_of(clock, **limits):
 def test_a_refusal_lowers_what_it_names_and_nothing_else(reason, account, own):
     gate = gate_of(VirtualClock(), account=80, endpoint=20)
     gate.refused("price.create", reason, 0.0)
-    assert (gate.account.rate, gate.line("price.create").pace.rate) == (account, own)
-    assert gate.line("customer.create").pace.rate == 20.0
+    assert (gate.account.rate, gate.queue("price.create").pace.rate) == (account, own)
+    assert gate.queue("customer.create").pace.rate == 20.0
 
 
 def test_too_much_at_once_lowers_the_number_under_way_and_not_the_pace():
     gate = gate_of(VirtualClock(), account=80, endpoint=20, concurrency=64)
-    gate.places.taken = 40
+    gate.slots.taken = 40
     gate.refused("price.create", "global-concurrency", 0.0)
-    gate.line("price.create").places.taken = 8
+    gate.queue("price.create").slots.taken = 8
     gate.refused("price.create", "endpoint-concurrency", 0.0)
-    assert (int(gate.places.most), int(gate.line("price.create").places.most)) == (20, 4)
-    assert (gate.account.rate, gate.line("price.create").pace.rate) == (80, 20)
+    assert (int(gate.slots.most), int(gate.queue("price.create").slots.most)) == (20, 4)
+    assert (gate.account.rate, gate.queue("price.create").pace.rate) == (80, 20)
     for _ in range(30):
         gate.accepted("price.create")
-    assert int(gate.line("price.create").places.most) == 8
+    assert int(gate.queue("price.create").slots.most) == 8
 
 
 def test_a_burst_of_refusals_lowers_the_pace_once():
@@ -175,10 +175,10 @@ def test_a_burst_of_refusals_lowers_the_pace_once():
     clock.seconds = 5.0
     for left_at in (4.9, 4.95, 4.99, 4.999):
         gate.refused("price.create", "endpoint-rate", left_at)
-    assert gate.line("price.create").pace.rate == 10.0
+    assert gate.queue("price.create").pace.rate == 10.0
     clock.seconds = 6.0
     gate.refused("price.create", "endpoint-rate", 5.5)
-    assert gate.line("price.create").pace.rate == 5.0
+    assert gate.queue("price.create").pace.rate == 5.0
 
 
 def test_a_pace_is_found_again_slowly():

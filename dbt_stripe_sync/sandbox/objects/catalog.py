@@ -65,7 +65,7 @@ def _attach_feature(work: Work, request: ApiRequest) -> Body:
     if any(
         f["entitlement_feature"]["id"] == feature["id"]
         for f in work.find(PRODUCT_FEATURE.kind)
-        if work.peek_hidden(PRODUCT_FEATURE.kind, f["id"])["product"] == product["id"]
+        if work.read_hidden(PRODUCT_FEATURE.kind, f["id"])["product"] == product["id"]
     ):
         raise refuse(f"Feature {feature['id']} is already attached to product {product['id']}.", "entitlement_feature")
     body["entitlement_feature"] = feature
@@ -78,7 +78,7 @@ def _list_features(work: Work, request: ApiRequest) -> Body:
     mine = [
         f
         for f in work.find(PRODUCT_FEATURE.kind)
-        if work.peek_hidden(PRODUCT_FEATURE.kind, f["id"])["product"] == product
+        if work.read_hidden(PRODUCT_FEATURE.kind, f["id"])["product"] == product
     ]
     return page_of(mine, request)
 
@@ -129,6 +129,6 @@ FEATURE = Family(
     operations={"create": _create_feature},
     filters={"archived": lambda _work, body, archived: body["active"] is not archived},
     # SDK's description of `active`: inactive features are not returned from the list.
-    listed_as={"archived": False},
+    default_filters={"archived": False},
 )
 FAMILIES = (PRODUCT, PRODUCT_FEATURE, FEATURE)

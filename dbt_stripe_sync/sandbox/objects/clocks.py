@@ -16,7 +16,7 @@ _PATH = "/v1/test_helpers/test_clocks"
 KEPT_DAYS = 30
 
 
-def enter_time_of(work: Work, customer: Body) -> None:
+def use_clock_of(work: Work, customer: Body) -> None:
     """Process the rest of the request at the time of the customer's clock."""
     work.now = time_of(work, customer["test_clock"])
 

@@ -123,7 +123,7 @@ COUPON = Family(
         "valid": True,
     },
     operations={"create": _create_coupon, "update": _update_coupon},
-    on_demand=frozenset({"applies_to", "currency_options"}),
+    expand_only=frozenset({"applies_to", "currency_options"}),
     render=_render_coupon,
 )
 PROMOTION_CODE = Family(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-_PUT_BY_HAND = (
+_SET_SEPARATELY = (
     "amount",
     "lines",
     "credit_amount",
@@ -46,7 +46,7 @@ def _build(work: Work, request: ApiRequest) -> Body:
     )
     if credited + subtotal > invoice["total"]:
         raise refuse("The total of the credit notes exceeds what the invoice was for.", "amount")
-    apply_params(body, params, leave=_PUT_BY_HAND)
+    apply_params(body, params, leave=_SET_SEPARATELY)
     open_part = min(subtotal, invoice["amount_remaining"]) if invoice["status"] == "open" else 0
     body.update(
         amount=subtotal,
@@ -142,7 +142,7 @@ def _create(work: Work, request: ApiRequest) -> Body:
         body["customer_balance_transaction"] = moved["id"]
     body["out_of_band_amount"] = named["out_of_band_amount"] or None
     if invoice["status"] == "open":
-        invoice_totals.owed(invoice)
+        invoice_totals.update_amount_due(invoice)
         if invoice["amount_remaining"] == 0:
             invoice_payment.mark_paid(work, invoice)
     return body
@@ -164,7 +164,7 @@ def _void(work: Work, request: ApiRequest) -> Body:
         raise refuse("You can only void a credit note whose invoice is open.")
     body.update(status="void", voided_at=work.now)
     invoice["pre_payment_credit_notes_amount"] -= body["pre_payment_amount"]
-    invoice_totals.owed(invoice)
+    invoice_totals.update_amount_due(invoice)
     return body
 
 

@@ -188,7 +188,7 @@ CUSTOMER = Family(
     operations={"create": create_customer, "update": update_customer, "delete": delete_customer},
     computed={"tax_ids": _tax_ids, "subscriptions": _subscriptions},
     # SDK's description of the list's `test_clock`.
-    hidden_unless=("test_clock",),
+    test_clock_filters=("test_clock",),
     tombstone=True,
 )
 TAX_ID = Family(

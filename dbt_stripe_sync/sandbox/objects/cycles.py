@@ -59,7 +59,7 @@ def bill(work: Work, subscription: Body, reason: str, items: list[Body] | None =
     invoice = _open_draft(work, subscription, customer, reason)
     for item in items_of(work, subscription["id"]) if items is None else items:
         _add_item(work, subscription, invoice, item)
-    invoicing.draw_pending(work, invoice, subscription=subscription["id"])
+    invoicing.add_pending_items(work, invoice, subscription=subscription["id"])
     invoice_totals.total_up(work, invoice)
     subscription["latest_invoice"] = invoice["id"]
     return invoice

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.work import Work
 
 _CHARGE = ("amount", "currency", "quantity", "quantity_decimal", "unit_amount_decimal", "pricing", "price_data")
-_PUT_BY_HAND = (
+_SET_SEPARATELY = (
     *_CHARGE,
     "customer",
     "customer_account",
@@ -118,7 +118,7 @@ def _create(work: Work, request: ApiRequest) -> Body:
 
 
 def _put(work: Work, body: Body, params: dict[str, Any], currency: str | None) -> None:
-    apply_params(body, params, leave=_PUT_BY_HAND)
+    apply_params(body, params, leave=_SET_SEPARATELY)
     if any(params.get(name) not in (None, "") for name in _CHARGE if name != "currency"):
         charge = charge_of(work, params, currency)
         charge.pop("unit_amount_decimal", None)

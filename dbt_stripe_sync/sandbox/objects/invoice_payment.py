@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dbt_stripe_sync.sandbox.family import refuse
 from dbt_stripe_sync.sandbox.ids import new_id
 from dbt_stripe_sync.sandbox.objects.customers import add_to_balance
-from dbt_stripe_sync.sandbox.objects.invoice_totals import owed
+from dbt_stripe_sync.sandbox.objects.invoice_totals import update_amount_due
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
@@ -35,7 +35,7 @@ def finalize(work: Work, invoice: Body) -> None:
         moved = left - customer["balance"]
         add_to_balance(work, customer, moved, invoice["currency"], "applied_to_invoice", invoice=invoice["id"])
     invoice["ending_balance"] = customer["balance"]
-    owed(invoice)
+    update_amount_due(invoice)
     invoice["status"] = "open"
     invoice["status_transitions"]["finalized_at"] = work.now
     # docs.stripe.com/api/invoices/object: the same as `finalized_at` unless it was set.

@@ -53,7 +53,7 @@ def total_up(work: Work, invoice: Body) -> None:
         total_taxes=taxes,
         amount_shipping=shipping,
     )
-    owed(invoice)
+    update_amount_due(invoice)
 
 
 def _discountable(lines: list[Body]) -> int:
@@ -75,7 +75,7 @@ def _tax_lines(invoice: Body, taken: int) -> list[Body]:
     return list(sums.values())
 
 
-def owed(invoice: Body) -> None:
+def update_amount_due(invoice: Body) -> None:
     """Update the amount due, after the customer's balance and credit notes, and what remains of it."""
     due = max(0, invoice["total"] + invoice["starting_balance"] - invoice["pre_payment_credit_notes_amount"])
     invoice["amount_due"] = due

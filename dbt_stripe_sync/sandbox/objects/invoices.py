@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 HOUR = 3600
 _RENDERING: Body = {"amount_tax_display": None, "pdf": None, "template": None, "template_version": None}
-_PUT_BY_HAND = (
+_SET_SEPARATELY = (
     "customer",
     "customer_account",
     "currency",
@@ -59,7 +59,7 @@ def _create(work: Work, request: ApiRequest) -> Body:
         invoice["billing_reason"] = "manual"
     _put(work, invoice, params)
     if request.get("pending_invoice_items_behavior") == "include" or subscription:
-        invoicing.draw_pending(work, invoice, subscription=subscription)
+        invoicing.add_pending_items(work, invoice, subscription=subscription)
     invoice_totals.total_up(work, invoice)
     if invoice["auto_advance"]:
         invoice["automatically_finalizes_at"] = invoice["automatically_finalizes_at"] or work.now + HOUR
@@ -79,7 +79,7 @@ def _billed(work: Work, request: ApiRequest) -> Mapping[str, Any]:
 def _put(work: Work, invoice: Body, params: dict[str, Any]) -> None:
     method = params.get("default_payment_method")
     limits.check_payment_method(work, method, invoice["customer"], "default_payment_method")
-    apply_params(invoice, params, leave=_PUT_BY_HAND)
+    apply_params(invoice, params, leave=_SET_SEPARATELY)
     if params.get("days_until_due") not in (None, ""):
         invoice["due_date"] = invoicing.due_date(work, int(params["days_until_due"]))
     if "default_tax_rates" in params:

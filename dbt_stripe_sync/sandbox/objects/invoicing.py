@@ -152,7 +152,7 @@ def add_line(invoice: Body, amount: int, **shown: Any) -> Body:
     return line
 
 
-def draw_pending(work: Work, invoice: Body, *, subscription: str | None = None) -> None:
+def add_pending_items(work: Work, invoice: Body, *, subscription: str | None = None) -> None:
     """Add the customer's pending items to the invoice, if they are in its currency."""
     pending = work.find("invoice_item", {"customer": invoice["customer"], "invoice": None})
     for item in reversed(pending):

@@ -27,7 +27,7 @@ _MERGED = (
     "subscription_data",
     "tax_id_collection",
 )
-_PUT_BY_HAND = (*_MERGED, "line_items", "shipping_options", "custom_fields", "currency", "optional_items")
+_SET_SEPARATELY = (*_MERGED, "line_items", "shipping_options", "custom_fields", "currency", "optional_items")
 
 
 def _create(work: Work, request: ApiRequest) -> Body:
@@ -50,7 +50,7 @@ def _create(work: Work, request: ApiRequest) -> Body:
 
 
 def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
-    apply_params(body, params, leave=_PUT_BY_HAND)
+    apply_params(body, params, leave=_SET_SEPARATELY)
     for name in _MERGED:
         if name in params:
             body[name] = core.merged(body[name], plain(params[name])) if params[name] else None
@@ -91,18 +91,18 @@ def _update(work: Work, request: ApiRequest) -> Body:
         hidden = work.hidden(FAMILY.kind, body["id"])
         changed = {item["id"]: item for item in build_items(work, request.params["line_items"], hidden["items"])}
         hidden["items"] = [changed.get(item["id"], item) for item in hidden["items"]]
-    check_mode(FAMILY.kind, work.peek_hidden(FAMILY.kind, body["id"])["items"], request.params)
+    check_mode(FAMILY.kind, work.read_hidden(FAMILY.kind, body["id"])["items"], request.params)
     _put(work, body, request.params)
     return body
 
 
 def _items(work: Work, request: ApiRequest) -> Body:
     link = work.get(FAMILY.kind, request.path["payment_link"], param="payment_link")
-    return page_of(work.peek_hidden(FAMILY.kind, link["id"])["items"], request)
+    return page_of(work.read_hidden(FAMILY.kind, link["id"])["items"], request)
 
 
 def _line_items(work: Work, body: Body) -> Body:
-    return in_list(work.peek_hidden(FAMILY.kind, body["id"])["items"], f"/v1/payment_links/{body['id']}/line_items")
+    return in_list(work.read_hidden(FAMILY.kind, body["id"])["items"], f"/v1/payment_links/{body['id']}/line_items")
 
 
 FAMILY = Family(

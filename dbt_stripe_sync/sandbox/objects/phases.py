@@ -26,7 +26,7 @@ _SHOWN_IF_GIVEN = (
     "transfer_data",
     "trial_end",
 )
-_PUT_BY_HAND = (
+_SET_SEPARATELY = (
     "items",
     "duration",
     "start_date",
@@ -61,7 +61,7 @@ def build_phase(work: Work, given: Body, start: int, currency: str | None, param
     end = _end_of(given, start, prices[-1]["recurring"])
     phase: Body = dict.fromkeys(_SHOWN_IF_GIVEN)
     phase.update(add_invoice_items=[], metadata={}, proration_behavior="create_prorations")
-    apply_params(phase, given, leave=_PUT_BY_HAND)
+    apply_params(phase, given, leave=_SET_SEPARATELY)
     phase["default_tax_rates"] = read_rates(work, given.get("default_tax_rates"), f"{param}[default_tax_rates]")
     phase.update(items=items, discounts=_stacked(given), start_date=start, end_date=end)
     phase["currency"] = currency or prices[0]["currency"]

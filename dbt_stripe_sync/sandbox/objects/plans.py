@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-_PUT_BY_HAND = ("id", "amount", "amount_decimal", "currency", "product", "tiers")
+_SET_SEPARATELY = ("id", "amount", "amount_decimal", "currency", "product", "tiers")
 
 
 def _create(work: Work, request: ApiRequest) -> Body:
     params = request.params
     chosen = request.get("id")
     body = core.new_body(FAMILY, work, id=own_id(work, FAMILY.kind, chosen, "Plan") if chosen else None)
-    apply_params(body, params, leave=_PUT_BY_HAND)
+    apply_params(body, params, leave=_SET_SEPARATELY)
     body["currency"] = params["currency"].lower()
     body["product"] = _product(work, params)
     if params.get("billing_scheme") == "tiered":
@@ -73,6 +73,6 @@ FAMILY = Family(
         "usage_type": "licensed",
     },
     operations={"create": _create, "update": _update},
-    on_demand=frozenset({"tiers"}),
+    expand_only=frozenset({"tiers"}),
 )
 FAMILIES = (FAMILY,)

@@ -36,11 +36,11 @@ def preview_invoice(work: Work, request: ApiRequest) -> Body:
         customer = core.reference(scratch, "customer", _customer(request), "customer")
         currency = (request.get("currency") or customer["currency"] or "usd").lower()
         invoice = invoicing.new_invoice(scratch, customer, currency)
-        invoicing.draw_pending(scratch, invoice)
+        invoicing.add_pending_items(scratch, invoice)
     _add(scratch, invoice, request.params)
     invoice.update(id=scratch.new_id("upcoming_in"), status="draft", number=None, amount_paid=0, attempted=False)
     invoice.update(ending_balance=None, hosted_invoice_url=None, invoice_pdf=None, status_transitions=dict(_UNSETTLED))
-    invoice_totals.owed(invoice)
+    invoice_totals.update_amount_due(invoice)
     return invoice
 
 

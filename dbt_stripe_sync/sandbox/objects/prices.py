@@ -185,7 +185,7 @@ PRICE = Family(
         "unit_amount_decimal": None,
     },
     operations={"create": _create_price, "update": _update_price},
-    on_demand=frozenset({"tiers", "currency_options"}),
+    expand_only=frozenset({"tiers", "currency_options"}),
     filters={
         "recurring": lambda _work, body, given: (
             body["recurring"] is not None and all(body["recurring"].get(key) == value for key, value in given.items())

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.work import Work
 
 OPEN_DAYS = 30
-_PUT_BY_HAND = (
+_SET_SEPARATELY = (
     "customer",
     "customer_account",
     "line_items",
@@ -51,11 +51,11 @@ def _copy(work: Work, body: Body, given: Body) -> None:
     kept = ("id", "created", "status", "number", "expires_at", "status_transitions", "invoice", "subscription")
     body.update({key: value for key, value in source.items() if key not in kept})
     body["from_quote"] = {"is_revision": bool(given.get("is_revision")), "quote": source["id"]}
-    work.hidden(FAMILY.kind, body["id"])["items"] = work.peek_hidden(FAMILY.kind, source["id"])["items"]
+    work.hidden(FAMILY.kind, body["id"])["items"] = work.read_hidden(FAMILY.kind, source["id"])["items"]
 
 
 def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
-    apply_params(body, params, leave=_PUT_BY_HAND)
+    apply_params(body, params, leave=_SET_SEPARATELY)
     if params.get("customer"):
         customer = core.reference(work, "customer", params["customer"], "customer")
         body["customer"], body["test_clock"] = customer["id"], customer["test_clock"]
@@ -81,7 +81,7 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
 
 
 def _total(work: Work, body: Body) -> None:
-    items = work.peek_hidden(FAMILY.kind, body["id"])["items"]
+    items = work.read_hidden(FAMILY.kind, body["id"])["items"]
     currencies = {item["currency"] for item in items}
     if len(currencies) > 1:
         raise refuse("All line items of a quote must have the same currency.", "line_items")
@@ -123,7 +123,7 @@ def _finalize(work: Work, request: ApiRequest) -> Body:
     _check(body, "finalize", "draft")
     if body["customer"] is None:
         raise refuse("A quote must have a customer before it can be finalized.", "customer")
-    if not work.peek_hidden(FAMILY.kind, request.id)["items"]:
+    if not work.read_hidden(FAMILY.kind, request.id)["items"]:
         raise refuse("A quote must have line items before it can be finalized.", "line_items")
     if request.get("expires_at"):
         body["expires_at"] = int(request.params["expires_at"])
@@ -144,7 +144,7 @@ def _accept(work: Work, request: ApiRequest) -> Body:
     """Accept a quote: this creates a subscription if it has recurring prices, otherwise a draft invoice."""
     body = work.edit(FAMILY.kind, request.id)
     _check(body, "accept", "open")
-    items = work.peek_hidden(FAMILY.kind, request.id)["items"]
+    items = work.read_hidden(FAMILY.kind, request.id)["items"]
     recurring = [item for item in items if item["price"]["type"] == "recurring"]
     once = [item for item in items if item["price"]["type"] != "recurring"]
     if recurring:
@@ -230,11 +230,11 @@ def _tick(work: Work, body: Body) -> None:
 
 def _items(work: Work, request: ApiRequest) -> Body:
     quote = work.get(FAMILY.kind, request.path["quote"], param="quote")
-    return page_of(work.peek_hidden(FAMILY.kind, quote["id"])["items"], request)
+    return page_of(work.read_hidden(FAMILY.kind, quote["id"])["items"], request)
 
 
 def _line_items(work: Work, body: Body) -> Body:
-    return in_list(work.peek_hidden(FAMILY.kind, body["id"])["items"], f"/v1/quotes/{body['id']}/line_items")
+    return in_list(work.read_hidden(FAMILY.kind, body["id"])["items"], f"/v1/quotes/{body['id']}/line_items")
 
 
 FAMILY = Family(
@@ -288,7 +288,7 @@ FAMILY = Family(
         "cancel": _cancel,
     },
     computed={"line_items": _line_items},
-    hidden_unless=("test_clock", "customer", "customer_account"),
+    test_clock_filters=("test_clock", "customer", "customer_account"),
     tick=_tick,
     routes=(
         ExtraRoute(name="list_line_items", method="get", path="/v1/quotes/{quote}/line_items", handler=_items),

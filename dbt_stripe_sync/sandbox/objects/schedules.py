@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _LIVE = frozenset({"not_started", "active"})
 DEFAULT_DAYS_UNTIL_DUE = 30
-_PUT_BY_HAND = (
+_SET_SEPARATELY = (
     "customer",
     "from_subscription",
     "phases",
@@ -74,7 +74,7 @@ def _plan(work: Work, body: Body, request: ApiRequest) -> None:
 
 
 def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
-    apply_params(body, params, leave=_PUT_BY_HAND)
+    apply_params(body, params, leave=_SET_SEPARATELY)
     settings = params.get("default_settings")
     for phase in (settings or {}, *(params.get("phases") or [])):
         method = phase.get("default_payment_method")
@@ -257,7 +257,7 @@ FAMILY = Family(
     },
     operations={"create": _create, "update": _update, "cancel": _cancel, "release": _release},
     filters={"scheduled": lambda _work, body, wanted: (body["status"] == "not_started") is wanted},
-    hidden_unless=("customer", "customer_account"),
+    test_clock_filters=("customer", "customer_account"),
     tick=_tick,
 )
 FAMILIES = (FAMILY,)

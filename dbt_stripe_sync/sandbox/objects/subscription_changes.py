@@ -8,7 +8,7 @@ from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.family import refuse
 from dbt_stripe_sync.sandbox.merging import apply_params, plain
 from dbt_stripe_sync.sandbox.objects import cycles, limits
-from dbt_stripe_sync.sandbox.objects.clocks import enter_time_of
+from dbt_stripe_sync.sandbox.objects.clocks import use_clock_of
 from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts
 from dbt_stripe_sync.sandbox.objects.invoice_items import charge_of
 from dbt_stripe_sync.sandbox.objects.invoice_totals import total_up
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-_PUT_BY_HAND = (
+_SET_SEPARATELY = (
     "items",
     "add_invoice_items",
     "billing_cycle_anchor",
@@ -60,7 +60,7 @@ _MERGED = ("automatic_tax", "invoice_settings", "payment_settings", "cancellatio
 def create_subscription(work: Work, params: dict[str, Any]) -> Body:
     """Create a subscription with its first invoice. Raises `ApiError`."""
     customer = core.customer_of(work, params)
-    enter_time_of(work, customer)
+    use_clock_of(work, customer)
     given = params["items"]
     body = core.new_body(SHAPE, work)
     body.update(customer=customer["id"], test_clock=customer["test_clock"], status=None)
@@ -120,7 +120,7 @@ def _add_extra_lines(work: Work, body: Body, invoice: Body, params: dict[str, An
 
 def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
     limits.check_payment_method(work, params.get("default_payment_method"), body["customer"], "default_payment_method")
-    apply_params(body, params, leave=_PUT_BY_HAND)
+    apply_params(body, params, leave=_SET_SEPARATELY)
     for name in _MERGED:
         if name in params:
             body[name] = {**(body[name] or {}), **plain(params[name] or {})}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-_PUT_BY_HAND = (
+_SET_SEPARATELY = (
     "id",
     "subscription",
     "price",
@@ -118,7 +118,7 @@ def _put_price(work: Work, subscription: Body, body: Body, price: Body) -> None:
 
 
 def _put(work: Work, subscription: Body, body: Body, given: Body) -> None:
-    apply_params(body, given, leave=_PUT_BY_HAND)
+    apply_params(body, given, leave=_SET_SEPARATELY)
     if "tax_rates" in given:
         body["tax_rates"] = read_rates(work, given["tax_rates"], "tax_rates", body["tax_rates"])
     if "discounts" in given:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 INCOMPLETE_SECONDS = 23 * 3600
 
 
-def pass_time(work: Work, body: Body) -> None:
+def advance_subscription(work: Work, body: Body) -> None:
     """Process the time that has passed: trials end, periods start, the subscription ends."""
     if body["status"] in ENDED:
         return

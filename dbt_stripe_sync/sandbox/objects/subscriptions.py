@@ -8,7 +8,7 @@ from dbt_stripe_sync.sandbox.errors import no_such
 from dbt_stripe_sync.sandbox.family import ApiRequest, Family, refuse
 from dbt_stripe_sync.sandbox.listing import in_list, in_range
 from dbt_stripe_sync.sandbox.objects import cycles, limits
-from dbt_stripe_sync.sandbox.objects.clocks import enter_time_of
+from dbt_stripe_sync.sandbox.objects.clocks import use_clock_of
 from dbt_stripe_sync.sandbox.objects.subscription_changes import (
     create_subscription,
     end_subscription,
@@ -16,7 +16,7 @@ from dbt_stripe_sync.sandbox.objects.subscription_changes import (
 )
 from dbt_stripe_sync.sandbox.objects.subscription_items import render_item
 from dbt_stripe_sync.sandbox.objects.subscription_shape import ENDED, SHAPE
-from dbt_stripe_sync.sandbox.objects.subscription_time import pass_time
+from dbt_stripe_sync.sandbox.objects.subscription_time import advance_subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ def _create(work: Work, request: ApiRequest) -> Body:
 
 def _update(work: Work, request: ApiRequest) -> Body:
     body = work.edit(FAMILY.kind, request.id)
-    enter_time_of(work, work.get("customer", body["customer"]))
+    use_clock_of(work, work.get("customer", body["customer"]))
     limits.check_frozen(FAMILY.kind, body, request.params)
     update_subscription(work, body, request.params)
     return body
@@ -42,7 +42,7 @@ def _cancel(work: Work, request: ApiRequest) -> Body:
     body = work.edit(FAMILY.kind, request.id)
     if body["status"] in ENDED:
         raise no_such("subscription", request.id, "id")
-    enter_time_of(work, work.get("customer", body["customer"]))
+    use_clock_of(work, work.get("customer", body["customer"]))
     if request.get("cancellation_details"):
         body["cancellation_details"] = {**body["cancellation_details"], **request.params["cancellation_details"]}
     if request.get("prorate"):
@@ -149,10 +149,10 @@ FAMILY = Family(
         "current_period_end": _in_period("current_period_end"),
     },
     # docs.stripe.com/api/subscriptions/list: without a status, all that have not been canceled.
-    listed_as={"status": "not_canceled"},
-    hidden_unless=("test_clock", "customer", "customer_account"),
+    default_filters={"status": "not_canceled"},
+    test_clock_filters=("test_clock", "customer", "customer_account"),
     render=_render,
-    tick=pass_time,
+    tick=advance_subscription,
 )
 
 

@@ -36,7 +36,7 @@ _BOUNDED = (MaxCharacters, Matches, Currency, Country)
 # An entry of the table also replaces a check of this other kind, derived from the parameter's description.
 _STAND_INS: Mapping[type, type] = {MaxSubscriptionItems: MaxItems}
 # A check of a list applies if its items have this parameter.
-_ASKS_FOR: Mapping[type, str] = {DistinctPrices: "price", OneCurrency: "price_data", PhasesInOrder: "end_date"}
+_ITEM_PARAMETERS: Mapping[type, str] = {DistinctPrices: "price", OneCurrency: "price_data", PhasesInOrder: "end_date"}
 
 
 @cache
@@ -77,10 +77,10 @@ def _reachable(rows: list[Rule], params: Mapping[str, Param]) -> Iterator[Rule]:
             level = param.inner
         else:
             if _names_inside(rule.check) <= (level or {}).keys():
-                yield replace(rule, check=_of_those(rule.check, level or {}))
+                yield replace(rule, check=_without_missing(rule.check, level or {}))
 
 
-def _of_those(check: Check, level: Mapping[str, Param]) -> Check:
+def _without_missing(check: Check, level: Mapping[str, Param]) -> Check:
     """Return a check without required parameters that the operation lacks."""
     if not isinstance(check, NeedsOneOf):
         return check
@@ -94,8 +94,8 @@ def _names_inside(check: Check) -> set[str]:
         return {check.trigger, check.names[0]}
     if isinstance(check, NeedsOneOf):
         return {check.names[0]}
-    if type(check) in _ASKS_FOR:
-        return {_ASKS_FOR[type(check)]}
+    if type(check) in _ITEM_PARAMETERS:
+        return {_ITEM_PARAMETERS[type(check)]}
     if isinstance(check, InOrder):
         return {check.earlier.partition(".")[0], check.later.partition(".")[0]}
     return set()
