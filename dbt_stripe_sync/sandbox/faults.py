@@ -165,7 +165,7 @@ class FaultTable:
 
     def __init__(self, seed: int | None = None) -> None:
         self._waiting: list[_Waiting] = []
-        self._random = random.Random(seed)  # noqa: S311 - a coin for tests
+        self._random = random.Random(seed)  # noqa: S311 - chance in tests, not a secret
 
     def add(self, fault: Fault) -> None:
         """Inject `fault` into matching requests from now on."""

@@ -6,7 +6,7 @@ import random
 import string
 
 _ALPHABET = string.ascii_letters + string.digits
-_SYSTEM = random.Random()  # noqa: S311 - ids of a local stand-in guard nothing
+_SYSTEM = random.Random()  # noqa: S311 - ids of a local sandbox protect nothing
 
 ID_LENGTH = 24
 REQUEST_ID_LENGTH = 14

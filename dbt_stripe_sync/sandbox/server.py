@@ -47,7 +47,7 @@ class RequestLine(Struct, frozen=True, kw_only=True):
         return self.method != "GET"
 
 
-class _Cut(Exception):  # noqa: N818 - it is no error, the connection is to be dropped
+class _Cut(Exception):  # noqa: N818 - not an error: the connection is to be dropped
     pass
 
 
@@ -188,7 +188,7 @@ class Front:
             done = self.service.perform(place, route, path, x.path, tree)
         except ApiError as error:
             return _failed(error, x), None
-        except Exception as error:  # noqa: BLE001 - as Stripe would, answer 500 and go on
+        except Exception as error:  # noqa: BLE001 - answer 500 and continue, as Stripe would
             crashed = server_error(500)
             crashed.message = f"The sandbox failed: {type(error).__name__}: {error}"
             return _failed(crashed, x), None

@@ -60,7 +60,7 @@ def parse_time(name: str, text: Any) -> float:
     try:
         moment = datetime.fromisoformat(str(text))
     except ValueError:
-        moment = datetime.min  # noqa: DTZ901 - it has no zone, so it is refused
+        moment = datetime.min  # noqa: DTZ901 - it has no zone, so it is rejected
     if moment.tzinfo is None:
         raise bad_request(f"Invalid timestamp in {name}: must be a time by RFC 3339.", name)
     return moment.timestamp()

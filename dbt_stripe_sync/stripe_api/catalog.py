@@ -127,7 +127,7 @@ class Resource:
 
 @cache
 def _check_rules() -> Callable[..., Iterator[Violation]]:
-    from dbt_stripe_sync.stripe_api.rules.checking import check_rules  # most runs need none
+    from dbt_stripe_sync.stripe_api.rules.checking import check_rules  # most runs don't need it
 
     return check_rules
 

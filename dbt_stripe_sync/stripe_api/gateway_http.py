@@ -193,7 +193,7 @@ _said_at = float("-inf")
 
 def _warn_once_a_while(text: str, now: float) -> None:
     """Log a warning unless there was one recently. Many requests may be waiting for the same reason."""
-    global _said_at  # noqa: PLW0603 - one process has one screen
+    global _said_at  # noqa: PLW0603 - one warning at a time in the whole process
     if now - _said_at >= PATIENCE_SECONDS:
         _said_at = now
         log.warning(text)

@@ -52,7 +52,7 @@ def check_organization(key: str, account: str | None) -> None:
 def check_key(key: str | None, variable: str) -> str:
     """Return the key from an environment variable. Raises `ConfigError`, whose messages never contain the key."""
     is_set = key is not None
-    key = (key or "").strip()  # a secret that is mounted from a file often ends with a line break
+    key = (key or "").strip()  # a secret mounted from a file often ends with a line break
     if not key:
         raise ConfigError(
             Problem(

@@ -124,7 +124,7 @@ def leaves_doubt(reply: Reply) -> bool:
 def wait_seconds(attempts: int) -> float:
     """Return the seconds before the next attempt: exponential backoff with jitter, which spreads the retries."""
     longest: float = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempts - 1))
-    return random.uniform(MIN_WAIT_SHARE, 1.0) * longest  # noqa: S311 - jitter is no secret
+    return random.uniform(MIN_WAIT_SHARE, 1.0) * longest  # noqa: S311 - jitter isn't a secret
 
 
 def build_answer(reply: Reply, *, is_read: bool, in_doubt: bool, attempts: int) -> Answer:

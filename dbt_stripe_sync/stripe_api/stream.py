@@ -126,7 +126,7 @@ class EventStream:
             answer = await self._ask(batch)
         except _NoSessionError as error:
             _resolve(batch, error.answer, attempts)
-        except Exception as error:  # noqa: BLE001 - whoever waits gets it, whatever it is
+        except Exception as error:  # noqa: BLE001 - the waiting calls get any error
             for waiting in batch:
                 if not waiting.answer.done():
                     waiting.answer.set_exception(error)

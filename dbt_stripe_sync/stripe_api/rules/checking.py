@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LIMITS = (MaxCharacters, Metadata)
 
 
-def check_rules(  # noqa: PLR0913 - what is known of a call, each part of it with a default
+def check_rules(  # noqa: PLR0913 - all that is known about a call, with defaults
     resource: Resource,
     operation: str,
     params: Mapping[str, Any],

@@ -106,7 +106,7 @@ def _price_data(resource: str) -> tuple[Rule, ...]:
     needed = tuple(
         Rule(path=path, check=NeedsOneOf(("unit_amount", "unit_amount_decimal")), source=_ONE_AMOUNT)
         for path in _PRICE_DATA.get(resource, ())
-        if resource != "product"  # its own description says so
+        if resource != "product"  # its description in the SDK has this rule
     )
     return (*amounts, *needed)
 
