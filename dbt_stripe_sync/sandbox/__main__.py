@@ -18,7 +18,7 @@ from dbt_stripe_sync.sandbox.running import SEARCH_DELAY, Sandbox, serve
 @click.option("--data", type=click.Path(dir_okay=False, path_type=Path), help="Keep the objects in this file.")
 @click.option("--rate-limits/--no-rate-limits", default=False, show_default=True, help="Answer 429 as Stripe does.")
 @click.option(
-    "--search-delay", type=float, default=SEARCH_DELAY, show_default=True, help="Seconds until search follows."
+    "--search-delay", type=float, default=SEARCH_DELAY, show_default=True, help="Seconds until search sees a change."
 )
 @click.option(
     "--require-payment-methods", is_flag=True, help="Refuse to charge customers without a card, as Stripe does."

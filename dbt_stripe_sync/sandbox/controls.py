@@ -33,7 +33,7 @@ async def handle_control(front: Front, request: web.BaseRequest) -> web.Response
     parts = request.path.removeprefix(PREFIX).strip("/").split("/")
     control = _CONTROLS.get((request.method, parts[0]))
     if control is None:
-        return _json({"error": f"no control {request.method} {request.path}"}, status=404)
+        return _json({"error": f"unknown control {request.method} {request.path}"}, status=404)
     text = await request.text()
     try:
         given = orjson.loads(text) if text else {}
@@ -78,7 +78,7 @@ def _objects(front: Front, _given: Any, query: Mapping[str, str]) -> Any:
     service = front.service
     kind = query["kind"]
     if kind not in service.families:
-        raise ValueError(f"no resource `{kind}`")
+        raise ValueError(f"unknown resource `{kind}`")
     place = service.place(query.get("account", ACCOUNT), livemode=bool(query.get("livemode")))
     if query.get("count"):
         return {"count": service.count(kind, place)}

@@ -41,7 +41,7 @@ class DataFile:
             self._open()
         except sqlite3.DatabaseError as error:
             self._db.close()
-            raise ValueError(f"{path} is no data file of the sandbox: {error}") from error
+            raise ValueError(f"{path} is not a data file of the sandbox: {error}") from error
 
     def _open(self) -> None:
         version = self._db.execute("pragma user_version").fetchone()[0]

@@ -21,13 +21,13 @@ def check_origin(headers: Mapping[str, str]) -> web.Response | None:
     """Return the 403 for a foreign request, or None."""
     host = headers.get("Host", "")
     if not _is_loopback(f"//{host}"):
-        return _refused(f"the sandbox answers to loopback names only, not to Host `{host[:100]}`")
+        return _refused(f"the sandbox accepts only loopback names as Host, not `{host[:100]}`")
     origin = headers.get("Origin")
     if origin is not None and (not _is_loopback(origin) or urlsplit(origin).netloc != host):
-        return _refused(f"the sandbox answers no page of Origin `{origin[:100]}`")
+        return _refused(f"the sandbox doesn't answer pages of Origin `{origin[:100]}`")
     # A browser sends these headers even without `Origin`, for a form, an image or a script (w3.org/TR/fetch-metadata).
     if headers.get("Sec-Fetch-Site", "none") in {"cross-site", "same-site"}:
-        return _refused("the sandbox answers no page of another origin")
+        return _refused("the sandbox doesn't answer pages of another origin")
     return None
 
 

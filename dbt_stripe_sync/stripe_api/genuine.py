@@ -132,7 +132,7 @@ def find_contradiction(body: Mapping[str, Any], headers: Mapping[str, str], expe
 
 def _contradiction_of_empty(body: Mapping[str, Any], headers: Mapping[str, str]) -> str | None:
     if body:
-        return "it holds something where Stripe answers with an empty object"
+        return "it is not the empty object that Stripe answers with"
     return None if headers.get("request-id") else "it has no `Request-Id`"
 
 
@@ -171,7 +171,7 @@ def _wrong_id(body: Mapping[str, Any], expected: Expectation) -> str | None:
 
 def _wrong_state(body: Mapping[str, Any], expected: Expectation) -> str | None:
     if expected.is_deleted and body.get("deleted") is not True:
-        return "it does not say `deleted`"
+        return "its `deleted` is not true"
     livemode = body.get("livemode")
     if expected.livemode is not None and livemode is not None and livemode is not expected.livemode:
         return "its `livemode` is not the key's"

@@ -42,7 +42,7 @@ def check_organization(key: str, account: str | None) -> None:
         raise ConfigError(
             Problem(
                 code="no-account",
-                summary="the key is an organization's, and the settings do not name the account that it acts for",
+                summary="the key is an organization's, and the settings don't name the account that it acts for",
                 where=Location(file="dbt_project.yml", field="vars.stripe_sync.account"),
                 hint="add `account: acct_…` to vars.stripe_sync in dbt_project.yml",
             )

@@ -95,7 +95,7 @@ def test_a_wrong_control_says_so(sandbox, path, method, body, status):
 def test_a_file_that_is_not_a_data_file_is_left_alone(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("dear diary" * 100)
-    with pytest.raises(ValueError, match="no data file"):
+    with pytest.raises(ValueError, match="not a data file"):
         Sandbox(data_file=path)
     assert path.read_text() == "dear diary" * 100
 

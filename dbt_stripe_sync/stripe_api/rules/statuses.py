@@ -38,9 +38,10 @@ class Frozen(Struct, frozen=True, kw_only=True):
         where = "" if self.fixed.status_field == "status" else f"`{self.fixed.status_field}` is "
         while_ = f"while {where}{_listed(self.fixed.statuses)}"
         if self.fixed.names is not None:
-            return f"{while_}, an update does not change {_listed(self.fixed.names)}"
-        only = " only" if self.fixed.but else ""
-        return f"{while_}, an update changes {_listed(self.fixed.but) or 'nothing'}{only}"
+            return f"{while_}, an update can't change {_listed(self.fixed.names)}"
+        if not self.fixed.but:
+            return f"{while_}, an update can't change anything"
+        return f"{while_}, an update can only change {_listed(self.fixed.but)}"
 
     def first_fixed(self, status: str, names: Iterable[str]) -> str | None:
         """Return the first of the named parameters that an update can't change in a status, or None."""

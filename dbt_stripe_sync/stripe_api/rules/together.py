@@ -187,7 +187,7 @@ class NotBeside(Struct, frozen=True):
     @property
     def says(self) -> str:
         """The rule in words."""
-        return f"not if there is `{self.other}`"
+        return f"not if the request or the object has `{self.other}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """Yield a fault if the request, or the object as far as it is known, has the other parameter."""
