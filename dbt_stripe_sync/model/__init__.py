@@ -1,1 +1,1 @@
-"""The vocabulary: the frozen values that the parts of the project exchange. It imports nothing else of the package."""
+"""The vocabulary: frozen values that the parts of the project exchange. It imports nothing else from the package."""

@@ -16,7 +16,7 @@ REASONS = ("failure", "held", "drift", "limits", "owed")
 
 
 class AlertForm(Enum):
-    """What the receiver reads: our own JSON, or a message of Slack's."""
+    """What the receiver reads: JSON in this program's own format, or a Slack message."""
 
     JSON = "json"
     SLACK = "slack"

@@ -1,4 +1,4 @@
-"""What goes to Stripe and what comes back, as values that the engine, the state and the gateway share."""
+"""Calls to Stripe and their answers, as values that the engine, the state and the gateway share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OBJECT_ID = re.compile(r"\b[a-z]{2,12}_(?:(?:test|live)_)?(?=[A-Za-z0-9]*\d)(?=[
 _KEYS = ("sk_", "rk_", "pk_", "ek_", "whsec_")
 
 
-# docs.stripe.com/error-codes: what a call names is not there.
+# docs.stripe.com/error-codes: the object that a call names doesn't exist.
 RESOURCE_MISSING = "resource_missing"
 
 
@@ -35,8 +35,8 @@ class Call(Struct, frozen=True, kw_only=True):
     `retrieve`, `list`, `search` …). `target` is the id of the object that it acts on, None for `create` and `list`.
     `params` holds the parameters as nested JSON; those in the URL of a nested resource (`customer` of
     `customer.tax_id`) are included under their own name, and the gateway moves them into the path. `repeated` says that
-    an earlier run sent the key and didn't get the answer: a refusal before Stripe checks the key (401, 403) then
-    doesn't say what that first call did.
+    an earlier run sent the key and didn't get the answer. Then an error that Stripe returns before it checks the key
+    (401, 403) doesn't say what that first call did.
     """
 
     resource: str
@@ -80,14 +80,14 @@ class StripeFailure(Struct, frozen=True, kw_only=True):
         return self.type in _NOT_STRIPES
 
 
-# What the gateway calls no answer at all, answers that are not Stripe's, and what it did not even ask for.
+# The gateway's types of failure for no answer, for answers that aren't Stripe's, and for calls that weren't sent.
 _NOT_STRIPES = frozenset({"connection", "not_sent", "not_stripe", "redirect"})
 
 
 class Answer(Struct, frozen=True, kw_only=True):
     """The answer to a call, after every retry that is safe under the same key.
 
-    `body` is Stripe's JSON (empty if there is none). `fatal` marks a refusal that every further call would get, too
+    `body` is Stripe's JSON (empty if there is none). `fatal` marks an error that every further call would get, too
     (wrong key, no permission): the run stops sending. `attempts` counts HTTP requests.
     """
 
@@ -106,7 +106,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class Account(Struct, frozen=True, kw_only=True):
-    """Whose key it is. `id` is `acct_…`; a restricted key that may not read the account gives a digest of itself."""
+    """The account of a key. `id` is `acct_…`."""
 
     id: str
     livemode: bool
@@ -115,9 +115,9 @@ class Account(Struct, frozen=True, kw_only=True):
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """What a meter has counted of one customer: `counted` is the sum, count or last value that its `formula` says.
+    """What a meter has counted for one customer: `counted` is the sum, count or last value, as `formula` says.
 
-    Events name the customer by `customer_key` in their payload, and what they add by `value_key`.
+    In their payload, events name the customer by `customer_key`, and what they add by `value_key`.
     """
 
     meter: str
@@ -128,7 +128,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     counted: Decimal
 
     def added_by(self, event: Mapping[str, Any]) -> Decimal | None:
-        """What an event adds, or None if that is not a number."""
+        """Return what an event adds, or None if that isn't a number."""
         if self.formula == "count":
             return Decimal(1)
         try:

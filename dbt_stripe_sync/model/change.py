@@ -1,4 +1,4 @@
-"""What one row needs: the calls to Stripe, their parameters, and what differs."""
+"""The change that a row needs: its calls to Stripe, their parameters, and what differs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 
 Params: TypeAlias = "Mapping[str, Any]"
-"""Stripe parameters as nested JSON: str, int, bool, list, dict; `Ref` where an id is not known before the run;
-`Fingerprint` in what was read from a record whose values are not stored."""
+"""Stripe parameters as nested JSON: str, int, bool, list, dict.
+
+`Ref` stands for an id that isn't known before the run. `Fingerprint` stands for a value in a record that doesn't store
+its values.
+"""
 
 
 class Ref(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +36,7 @@ class Ref(msgspec.Struct, frozen=True, kw_only=True):
 class Fingerprint:
     """A placeholder in a record's `Params` for a value that the state doesn't store: its salted hash, `digest`.
 
-    `salt` is the id of the salt. `matches` tells whether a value is the hashed one; it is None if the salt is
+    `salt` is the id of the salt. `matches` returns whether a value has this hash; it is None if the salt is
     unavailable.
     """
 
@@ -82,7 +85,7 @@ class PlannedCall(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def creates(self) -> bool:
-        """Whether the call makes an object."""
+        """Whether the call creates an object."""
         return self.operation in CREATING
 
     @property
@@ -142,7 +145,7 @@ class Owed(msgspec.Struct, frozen=True, kw_only=True):
     """A step on an object other than the row's own, owed as soon as the row's new object exists.
 
     It is stored with that object's record until it is done or a person settles it. `since` is the time from which it is
-    owed, `attempts` how often it was refused, `failure` and `request_id` are from Stripe's last answer.
+    owed, and `attempts` how often Stripe rejected it. `failure` and `request_id` are from Stripe's last answer.
     """
 
     id: str
@@ -194,24 +197,25 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     before: Params = msgspec.field(default_factory=dict)
 
 
-# At the end of the id of a change that ends a row's object before another change makes the new one.
+# The suffix of the id of a change that ends a row's object before another change creates the new one.
 ENDS_FIRST = "!end"
 
 
 def change_id(sync: str, key: str) -> str:
-    """The id of the change of one row: a plan has at most one."""
+    """Return the id of a row's change. A plan has at most one per row."""
     return f"{sync}/{key}"
 
 
 def is_row(change: Change) -> bool:
-    """Whether a change is a row's own, and not a further step, such as the end of what it has replaced."""
+    """Return whether a change is a row's own, and not a further step, such as archiving the object that it replaced."""
     return change.id.removesuffix(ENDS_FIRST) == change_id(change.sync, change.key)
 
 
 def kind_of(change: Change) -> str:
-    """What a change does, without the row: its action, and the parameters that it touches where others may touch more.
+    """Return what a change does, whatever its row: its action, and for an update the parameters that it changes.
 
-    A new object has those that its row has, and a removal those of Stripe's rules.
+    The parameters of a new object follow from its row, and those of a removal from Stripe's rules, so they aren't
+    included.
     """
     if change.action is Action.CREATE or change.action in REMOVALS:
         return change.action.value
@@ -220,12 +224,12 @@ def kind_of(change: Change) -> str:
 
 
 def other_kind(change: Change) -> str:
-    """The group under which a change is counted."""
+    """Return the kind under which a change is counted once there are too many kinds to list."""
     return f"{change.action.value} …"
 
 
 def nested(path: str, value: Any) -> dict[str, Any]:
-    """A parameter at a dotted path, as parameters."""
+    """Return the parameters that set the value at a dotted path."""
     for name in reversed(path.split(".")):
         value = {name: value}
     made: dict[str, Any] = value
@@ -233,6 +237,6 @@ def nested(path: str, value: Any) -> dict[str, Any]:
 
 
 def row_of(change: str) -> tuple[str, str]:
-    """The sync and the key of a change, by its id."""
+    """Return the sync and the key of a change, given its id."""
     sync, _, key = change.partition("/")
     return sync, key

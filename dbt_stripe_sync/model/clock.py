@@ -12,11 +12,11 @@ class Clock(Protocol):
     """The time, as a Protocol so that tests can change it."""
 
     def now(self) -> datetime:
-        """The wall clock, with its zone (UTC)."""
+        """Return the wall-clock time, with its zone (UTC)."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never go backwards."""
+        """Return seconds that never go backward."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -28,11 +28,11 @@ class SystemClock:
     """Implements `Clock`."""
 
     def now(self) -> datetime:
-        """The wall clock, in UTC."""
+        """Return the wall-clock time in UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds that never go backwards."""
+        """Return seconds that never go backward."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Encodes values as JSON and back for plan files and the state, and writes the canonical form of JSON."""
+"""Encodes and decodes values as JSON for plan files and the state, and writes JSON in canonical form."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _canonical(value: Any) -> Any:
 
 
 def _marked(value: Any) -> dict[str, Any] | None:
-    """The JSON of a reference, or of a value that is not stored; None for anything else."""
+    """Return the JSON of a reference, or of a value that isn't stored; None for anything else."""
     if isinstance(value, Ref):
         return {REF: [value.sync, value.key]}
     if isinstance(value, Fingerprint):
@@ -85,7 +85,7 @@ def _marked(value: Any) -> dict[str, Any] | None:
 
 
 def encode_params(value: Any) -> Any:
-    """Parameters as plain JSON values, with `Ref` as `{"$ref": [sync, key]}` and similar forms for values not stored.
+    """Return parameters as plain JSON, with `Ref` as `{"$ref": [sync, key]}` and similar forms for values not stored.
 
     A name that looks like `$ref` (metadata may have it) gets another `$`, so that it isn't mistaken for a reference.
     """
@@ -140,7 +140,7 @@ def encode_change(change: Change) -> dict[str, Any]:
 
 
 def dump_change(change: Change) -> bytes:
-    """The same as a line of JSON: what `orjson` writes of `encode_change`, for most changes without walking them.
+    """Return `encode_change` as a line of JSON, for most changes without walking them.
 
     Raises `TypeError` for values that JSON can't represent.
     """
@@ -238,7 +238,7 @@ def encode_owed(step: Owed) -> Any:
 
 
 def decode_owed(raw: Mapping[str, Any]) -> Owed:
-    """The inverse of `encode_owed`. Raises `KeyError` or `ValueError` for what can't be one."""
+    """The inverse of `encode_owed`. Raises `KeyError` or `ValueError` if the values aren't a valid step."""
     return convert({**raw, "params": decode_params(raw["params"])}, Owed)
 
 

@@ -1,4 +1,4 @@
-"""Formats numbers with nouns for messages."""
+"""Formats counts and nouns for messages."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Kind(Enum):
-    """How a row differs from its record. `RETURNED` is in the model again after its object was archived."""
+    """How a row differs from its record. `RETURNED`: it is back in the model after its object was archived."""
 
     NEW = "new"
     CHANGED = "changed"
@@ -21,12 +21,12 @@ class Kind(Enum):
 
 
 class RowDiff(Struct, frozen=True, kw_only=True):
-    """One row that differs from what was last written. `row` is empty for one that left the model.
+    """One row that differs from what was last written. `row` is empty if it left the model.
 
     `unreadable` says that `params` has hashes with an unknown salt, which can't be compared. `only_refs` says that only
     the ids to which the row refers have changed; `missing` that its object was deleted in Stripe. `drifted` is its
     object if that was read back and differs from what was written, or has ended. `drift` is a digest of the difference,
-    `is_drift_known` says that the state has the same one, and `drift_author` is who made it, if known.
+    `is_drift_known` says that the state has the same one, and `drift_author` is who changed it, if known.
     """
 
     kind: Kind

@@ -1,7 +1,7 @@
 """Problems that a user can fix, and the exceptions that carry them to the command line.
 
-A `Problem` says what is wrong, where, and how to fix it. Code that can find several collects them and raises once. It
-never contains a row's value or a key.
+A `Problem` says what is wrong, where, and how to fix it, and never contains a row's value or a key. Code that can find
+several problems collects them and raises once.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Location(Struct, frozen=True, kw_only=True):
     key: str | None = None
 
     def at_field(self, *path: str) -> Location:
-        """The same location, one or more steps further into the YAML."""
+        """Return the same location, one or more steps further into the YAML."""
         steps = ".".join(path)
         return replace(self, field=f"{self.field}.{steps}" if self.field else steps)
 
     def at_key(self, key: str) -> Location:
-        """The same location, for one row."""
+        """Return the same location, for one row."""
         return replace(self, key=key)
 
     def __str__(self) -> str:
@@ -85,10 +85,10 @@ class StripeError(SyncError):
 
 
 class ReadLimitError(SyncError):
-    """No more reads of Stripe are allowed.
+    """The limit on reads of Stripe, `max_reads`, is used up.
 
-    `max_reads` is used up. `needed` is how many more it takes, if known. It isn't a failure of Stripe, so it can't be
-    mistaken for an answer.
+    `needed` is how many more reads it takes, if known. It isn't a failure of Stripe, so it can't be mistaken for an
+    answer.
     """
 
     def __init__(self, needed: int | None = None) -> None:
@@ -101,7 +101,7 @@ class StateError(SyncError):
 
 
 class DbtCloudError(SyncError):
-    """dbt Cloud can't be reached, refuses a request, or has no artifacts that can be synced."""
+    """dbt Cloud can't be reached, rejects a request, or has no artifacts that can be synced."""
 
 
 class PlanError(SyncError):

@@ -1,8 +1,8 @@
-"""Replaces values that the state doesn't store by salted hashes, so that changes are still detected.
+"""Replaces values that the state doesn't store with salted hashes, so that changes are still detected.
 
-The rule, for a sync with `store_values: false`: names, list lengths and nulls are kept; so are ids of Stripe objects,
-parameters in the URL, and what a record has besides parameters. Every other leaf is hashed. Hashes are made when the
-state is written, and `compare.same` compares them; nothing in between handles them.
+The rule for a sync with `store_values: false`: names, list lengths and nulls are kept, as are ids of Stripe objects,
+parameters in the URL, and whatever else a record has besides parameters. Every other leaf is hashed. Hashes are made
+when the state is written, and `compare.same` compares them; nothing in between handles them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SALT_BYTES = 32
 # 128 bits: two values of one row have the same hash once in 10^38.
 DIGEST_BYTES = 16
 _SALT_ID_BYTES = 4
-# Begins a hash among the texts of a record with a salt; neither an id of Stripe's nor a part of a URL does.
+# The prefix of hashes among the texts of a record with a salt. No Stripe id and no part of a URL starts with it.
 _HASHED = "#"
 _SEPARATOR = b"\x1f"
 
@@ -51,11 +51,11 @@ def _no_text(text: str, params: Any) -> str:  # noqa: ARG001 - whatever was said
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """The syncs whose values the state keeps.
+    """The syncs whose values the state stores.
 
-    `by_sync` has single syncs, `default` applies to all others, even removed ones. `in_path` names a resource's
+    `by_sync` has single syncs; `default` applies to all others, even removed ones. `in_path` returns a resource's
     parameters in the URL. `redact` removes the values of some parameters from a message of Stripe's. `salt` is the
-    user's; without it the state has its own.
+    user's; without it, the state has its own.
     """
 
     default: bool = True
@@ -83,26 +83,26 @@ class Salt:
 
     @classmethod
     def of(cls, secret: bytes) -> Salt:
-        """The salt with this secret of `SALT_BYTES`."""
+        """Return the salt with this secret of `SALT_BYTES`."""
         return cls(id=blake2b(b"id", key=secret, digest_size=_SALT_ID_BYTES).hexdigest(), secret=secret)
 
     def digest(self, key: str, value: Any) -> str:
-        """The hash of one value of the row `key`: the same value of another row has another one."""
+        """Return the hash of a value in the row `key`. The same value in another row has a different hash."""
         text = key.encode(errors="surrogatepass") + _SEPARATOR + canonical(value).encode()
         made = blake2b(text, key=self.secret, digest_size=DIGEST_BYTES).digest()
         return urlsafe_b64encode(made).rstrip(b"=").decode()
 
     def is_hash_of(self, digest: str, key: str, value: Any) -> bool:
-        """Whether a value has this hash."""
+        """Return whether a value has this hash."""
         is_leaf = not isinstance(value, dict | list | tuple | Fingerprint) and value is not None
         return is_leaf and compare_digest(self.digest(key, value), digest)
 
 
 class Fingerprints(msgspec.Struct, frozen=True, kw_only=True):
-    """Hashes what is not to be stored, and reads it back as fingerprints. `current` is None where all is stored.
+    """Hashes the values that must not be stored, and reads them back as fingerprints.
 
-    `known` has every salt whose hashes can be compared, by its id: the state's own is known for some time after the
-    user has given another.
+    `current` is None if all values are stored. `known` has every salt whose hashes can be compared, by its id: the
+    state's own salt stays known for some time after the user has set another one.
     """
 
     retention: Retention = msgspec.field(default_factory=Retention)
@@ -110,20 +110,20 @@ class Fingerprints(msgspec.Struct, frozen=True, kw_only=True):
     known: Mapping[str, Salt] = msgspec.field(default_factory=dict)
 
     def source_salt(self, sync: str) -> str | None:
-        """What goes into the hashes of a sync's whole rows; None where their values are stored."""
+        """Return what salts the hashes of a sync's whole rows, or None if their values are stored."""
         return self.current.secret.hex() if self.current is not None and not self.retention.keeps(sync) else None
 
     def can_read(self, salt: str | None) -> bool:
-        """Whether values can be compared with a record of this salt."""
+        """Return whether values can be compared with a record that has this salt."""
         return salt is None or salt in self.known
 
     def parse(self, params: str, salt: str | None, key: str) -> dict[str, Any]:
-        """A record's parameters from their JSON, with a `Fingerprint` for each value that is not stored."""
+        """Return a record's parameters from their JSON, with a `Fingerprint` for each value that isn't stored."""
         raw: dict[str, Any] = orjson.loads(params)
         return raw if salt is None else _parse(raw, salt, key, self.known.get(salt))
 
     def seal(self, record: Record) -> tuple[Record, str | None]:
-        """A record as it is stored, and the id of the salt of its hashes, or None.
+        """Return a record as it is stored, and the id of the salt of its hashes, or None.
 
         Existing fingerprints are kept, and the rest of the record is then hashed with the same salt.
         """
@@ -139,11 +139,11 @@ class Fingerprints(msgspec.Struct, frozen=True, kw_only=True):
             name: value if name.startswith(MARK) else _seal(value, salt, record.key, in_path=name in in_path)
             for name, value in record.params.items()
         }
-        # Nothing can be compared with a record of two salts, so it counts as one of the salt that is unknown.
+        # Nothing can be compared with a record of two salts, so it counts as one with the unknown salt.
         return replace(record, params=params), unknown or salt.id
 
     def conceal(self, outcome: Outcome) -> Outcome:
-        """An outcome as it is stored: the shape of what was sent, and Stripe's message without what it repeats."""
+        """Return an outcome as it is stored: the shape of what was sent, and Stripe's message without values."""
         change, failure = outcome.change, outcome.failure
         if failure is not None and failure.message is not None and not failure.is_ours:
             sent = [change.desired, *(call.params for call in change.calls)]
@@ -152,7 +152,7 @@ class Fingerprints(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stored_hash(params: str) -> str:
-    """The digest of a record's parameters as they are stored."""
+    """Return the digest of a record's parameters as they are stored."""
     return sha256(params.encode()).hexdigest()
 
 

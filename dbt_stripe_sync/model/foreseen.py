@@ -1,6 +1,6 @@
-"""What Stripe refuses of an object for what it or others are already, as the types of that data.
+"""The types of rules about existing objects: what Stripe rejects because of an object's state, or of other objects.
 
-The data is under `stripe_api/rules`, and a resource's lifecycle has what is known of it.
+The rules themselves are in `stripe_api/rules`; a resource's lifecycle contains those that plans check.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Fixed(Struct, frozen=True, kw_only=True):
-    """What an update can no longer change once the object's status is one of `statuses`, for `reason`.
+    """What an update can't change while an object's status is one of `statuses`, and the `reason`.
 
-    `names` are parameters; None means all but those in `but`. `until` is what ends a temporary status. `status_field`
-    and `expand` are those of `ByStatus`.
+    `names` are parameters; None means all of them except those in `but`. `until` is what ends a temporary status.
+    `status_field` and `expand` are like those of `ByStatus`.
     """
 
     statuses: frozenset[str]
@@ -30,14 +30,14 @@ class Fixed(Struct, frozen=True, kw_only=True):
     expand: tuple[str, ...] = ()
 
     def holds(self, name: str) -> bool:
-        """Whether a parameter is among them."""
+        """Return whether a parameter can't be changed."""
         return name not in self.but if self.names is None else name in self.names
 
 
 class AtMost(Struct, frozen=True, kw_only=True):
-    """How many objects of a resource may name the same `parent`.
+    """How many objects of a resource may have the same `parent`.
 
-    `with_earlier` says that those of earlier runs count as well, since they don't end by themselves.
+    `with_earlier` says that the objects of earlier runs count as well, since they don't end by themselves.
     """
 
     parent: str
@@ -47,9 +47,9 @@ class AtMost(Struct, frozen=True, kw_only=True):
 
 
 class OneCurrency(Struct, frozen=True, kw_only=True):
-    """The objects of a customer are all in one currency: their own, or that of the first of their `prices`.
+    """All objects of a customer have one currency: their own, or that of the first of their `prices`.
 
-    One that names its `unless` follows that instead.
+    If an object has the parameter `unless`, it follows the currency of the object named there instead.
     """
 
     source: str
@@ -58,11 +58,12 @@ class OneCurrency(Struct, frozen=True, kw_only=True):
 
 
 class PricesNamed(Struct, frozen=True, kw_only=True):
-    """Where an object names prices, as `items[].price`: active ones, and of one kind where `is_recurring` says which.
+    """Where an object names prices, such as `items[].price`. They must be active, and of the kind in `is_recurring`.
 
-    `currency_source` cites the rule that all of them share one currency; None if they needn't. `no_quantity` cites the
-    rule that a metered price has no `quantity`. `recurring_only` are the object's parameters that ask for a recurring
-    price, `one_time_only` those that go with none, by `modes_source`.
+    If `is_recurring` is None, both kinds are accepted. `currency_source` cites the rule that all of the prices share
+    one currency; None means that they needn't. `no_quantity` cites the rule that a metered price has no `quantity`.
+    `recurring_only` are the object's parameters that require a recurring price, and `one_time_only` those that exclude
+    one; `modes_source` cites the rule.
     """
 
     path: str
@@ -76,9 +77,10 @@ class PricesNamed(Struct, frozen=True, kw_only=True):
 
 
 class FirstBill(Struct, frozen=True, kw_only=True):
-    """A new object can't set its `parameter`, a time, after its first period, which its first price of `items` has.
+    """A time, `parameter`, can't be after a new object's first period, which depends on the first price in `items`.
 
-    `latest` says the last moment of it by the object's parameters, the price's `recurring` and the time of now.
+    `latest` returns the end of that period from the object's parameters, the price's `recurring` and the current time
+    (all times in Unix seconds).
     """
 
     parameter: str

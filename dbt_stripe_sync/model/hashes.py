@@ -27,7 +27,7 @@ NEW, CHANGED, GONE, TWICE, COUNTS = "new", "changed", "gone", "twice", "counts"
 
 
 class HashedChild(Struct, frozen=True, kw_only=True):
-    """A child model whose rows are part of the hash of their parent, which they refer to by `on`."""
+    """A child model whose rows are part of their parents' hashes; `on` and `parent_on` are the columns to join by."""
 
     source: RowSource
     on: tuple[str, ...]
@@ -35,7 +35,7 @@ class HashedChild(Struct, frozen=True, kw_only=True):
 
 
 class HashedRows(Struct, frozen=True, kw_only=True):
-    """The rows of a sync with what their hashes include; `salt` makes the hashes of different mappings differ."""
+    """A sync's rows and what their hashes include. `salt` makes the hashes of different mappings differ."""
 
     sync: str
     source: RowSource
@@ -45,7 +45,7 @@ class HashedRows(Struct, frozen=True, kw_only=True):
 
 
 class HashMark(Struct, frozen=True, kw_only=True):
-    """The hashes of a sync in a state or in a copy: their number, and a digest of keys and hashes."""
+    """Identifies a sync's hashes in a state or in a copy: by their number, and a digest of keys and hashes."""
 
     state_id: str
     rows: int

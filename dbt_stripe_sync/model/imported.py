@@ -1,4 +1,4 @@
-"""What `import` is asked for, and what it has written and left out."""
+"""What to import, and what `import` has written and left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The types that describe how objects are found, replaced and removed, where the SDK's types don't say it.
+"""The types that describe how objects are found, replaced and removed, which the SDK's types don't say.
 
 The data itself, one entry per resource, is in `lifecycles.py`; `lifecycle_of` returns it.
 """
@@ -102,7 +102,7 @@ class NotReplaced(Struct, frozen=True, kw_only=True):
 class HeldBy(Struct, frozen=True, kw_only=True):
     """A reference from another object, the holder, because of which an object can't simply end.
 
-    Stripe refuses to end the object, or ending it would break the holder. The holder is a `resource` and refers to the
+    Stripe rejects ending the object, or ending it would break the holder. The holder is a `resource` and refers to the
     object by its `parameter`. `named_by` is the parameter of the held object that names its holder. Otherwise, holders
     are listed with the held object's id as `listed_by`, together with `listed_with`. `moves` says that an update can
     make the holder refer to another object. `together` says that if a sync wrote the holder, it must be able to follow,
@@ -130,9 +130,10 @@ class CutsShort(Struct, frozen=True, kw_only=True):
 
 
 class UsedBy(Struct, frozen=True, kw_only=True):
-    """What needs an object until it ends itself: a `resource`, listed by its `listed_by` for each `through`.
+    """What needs an object until it ends by itself: a `resource`, listed with `listed_by` for each object in `through`.
 
-    `operation` is the removal that waits for that. Each of `ends_by_itself` is a parameter that says that it will end.
+    `operation` is the removal that has to wait. `ends_by_itself` are the parameters which say that the resource will
+    end.
     """
 
     operation: str
@@ -200,14 +201,14 @@ class Finish(Struct, frozen=True, kw_only=True):
     needs_source: str = ""
 
     def lacking(self, params: Mapping[str, Any]) -> tuple[str, ...]:
-        """The first group of which the object's parameters have none; empty if nothing is missing."""
+        """Return the first group of which the object's parameters have none; empty if nothing is missing."""
         if any(params.get(name) for name in self.copies):
             return ()
         return next((names for names in self.needs if not any(params.get(name) for name in names)), ())
 
 
 def finishes_asked(finishes: Mapping[str, Finish], options: Mapping[str, Any]) -> tuple[Finish, ...]:
-    """The steps that a sync's options ask for, in the order that Stripe requires."""
+    """Return the steps that a sync's options ask for, in the order that Stripe requires."""
     asked = [name for name in finishes if options.get(name) is True]
     if not asked:
         return ()
@@ -243,7 +244,7 @@ class Lifecycle(Struct, frozen=True, kw_only=True):
     when_immutable_changes: Replace | NotReplaced = NotReplaced(reason="Stripe can't change it")
     # Whether creation accepts an `id`.
     own_id: bool = False
-    # Whether the object has metadata for our tag.
+    # Whether the object has metadata for the `dbt_stripe_sync` tag.
     tagged: bool = True
     # The removals that can't be undone.
     permanent: frozenset[Removal] = frozenset()
@@ -275,7 +276,7 @@ class Lifecycle(Struct, frozen=True, kw_only=True):
     shown_if_asked: tuple[str, ...] = ()
     # Another way to create objects, for a sync that asks for it.
     bulk: Bulk | None = None
-    # What may refer to an object, so that Stripe refuses to end it, or ending it would break the other object.
+    # What may refer to an object, so that Stripe rejects ending it, or ending it would break the other object.
     held_by: tuple[HeldBy, ...] = ()
     # Objects that end when an object is removed permanently.
     ends_with_it: tuple[HeldBy, ...] = ()
@@ -324,18 +325,18 @@ class Lifecycle(Struct, frozen=True, kw_only=True):
     kept_by: tuple[HeldBy, ...] = ()
     # The parameter with the object that this one is a part of and ends with.
     part_of: str | None = None
-    # What needs an object until it ends itself.
+    # What needs an object until it ends by itself.
     used_by: tuple[UsedBy, ...] = ()
     # The removal that undoes a creation, if it isn't the first removal that can itself be undone.
     undone_by: Removal | None = None
 
     def set_once_from(self, path: Sequence[str]) -> tuple[Any, ...]:
-        """The only value from which a parameter can be changed; empty if it can always be changed."""
+        """Return the only value from which a parameter can be changed; empty if it can always be changed."""
         return tuple(value for name, value in self.set_once.items() if _covers(name.split("."), path))[:1]
 
     @property
     def fixed_expand(self) -> tuple[str, ...]:
-        """What has to be expanded for an object to show the statuses that fix something of it."""
+        """What must be expanded for an object to show the statuses that `fixed` depends on."""
         return tuple(dict.fromkeys(name for rule in self.fixed for name in rule.expand))
 
     @property
@@ -352,7 +353,7 @@ def _covers(pattern: Sequence[str], path: Sequence[str]) -> bool:
 
 
 def stays_when_replaced(lifecycle: Lifecycle) -> bool:
-    """Whether an object that was replaced can still be referred to: it was archived, not deleted or ended."""
+    """Return whether an object that was replaced can still be referred to: it was archived, not deleted or ended."""
     rules = (lifecycle.when_immutable_changes, lifecycle.replace_if_asked)
     steps = [lifecycle.on_removed.get(rule.then) for rule in rules if isinstance(rule, Replace)]
     return any(isinstance(step, Step) and not step.gone for step in steps)

@@ -41,7 +41,7 @@ class Excess(Struct, frozen=True):
 
 
 def find_excess(metadata: Mapping[str, Any], *, most_keys: int = METADATA_KEYS) -> Iterator[Excess]:
-    """Every limit that metadata exceeds. An empty value removes its key, so it isn't counted."""
+    """Yield every limit that metadata exceeds. An empty value removes its key, so it isn't counted."""
     if _keeps_limits(metadata, most_keys):
         return
     kept = sum(text not in ("", None) for text in metadata.values())
@@ -57,7 +57,7 @@ def find_excess(metadata: Mapping[str, Any], *, most_keys: int = METADATA_KEYS) 
 
 
 def _keeps_limits(metadata: Mapping[str, Any], most_keys: int) -> bool:
-    """Whether metadata is well within the limits, as it is in nearly every row."""
+    """Return whether metadata is well within the limits, as it is in nearly every row."""
     try:
         longest = max(map(len, metadata.values()), default=0)
     except TypeError:

@@ -1,4 +1,4 @@
-"""Converts amounts exactly to a currency's smallest unit, by Stripe's rules for the decimals of each currency."""
+"""Converts amounts exactly to a currency's smallest unit, by Stripe's rules for each currency's decimals."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class MoneyError(ValueError):
 
 
 def is_currency(code: str) -> bool:
-    """Whether Stripe has a currency with this code, in either case."""
+    """Return whether Stripe has a currency with this code, in either case."""
     return code.strip().lower() in CURRENCIES
 
 
 def exponent_of(currency: str) -> int:
-    """How many decimals Stripe counts in a currency's amounts: 0, 2 or 3.
+    """Return how many decimals Stripe counts in a currency's amounts: 0, 2 or 3.
 
     Raises `MoneyError` for an unknown currency.
     """
@@ -66,7 +66,7 @@ def exponent_of(currency: str) -> int:
 
 
 def to_minor_units(amount: Any, currency: str, *, whole: bool = True) -> Decimal:
-    """An amount in major units (dollars) in the currency's smallest unit (cents), exactly.
+    """Convert an amount in major units (dollars) to the currency's smallest unit (cents), exactly.
 
     `whole` requires a whole number; otherwise up to 12 decimals are kept, as in `unit_amount_decimal`. A float counts
     as the shortest decimal that reads back the same. Raises `MoneyError`.
@@ -95,7 +95,7 @@ def to_minor_units(amount: Any, currency: str, *, whole: bool = True) -> Decimal
 
 
 def to_major_units(minor: Decimal | int, currency: str) -> Decimal:
-    """An amount in the currency's smallest unit (cents) in major units (dollars). Raises `MoneyError`."""
+    """Convert an amount in the currency's smallest unit (cents) to major units (dollars). Raises `MoneyError`."""
     return Decimal(minor).scaleb(-exponent_of(currency), _EXACT)
 
 
@@ -123,6 +123,6 @@ def _parse_amount(amount: Any) -> Decimal:
 
 
 def _places(number: Decimal) -> int:
-    """How many decimals a number needs."""
+    """Return how many decimals a number needs."""
     exponent = number.normalize(_EXACT).as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0

@@ -1,4 +1,4 @@
-"""Nested JSON values, hashes and lists in each other: what is at their ends, found or changed."""
+"""Finds or changes the leaves of nested JSON values: whatever is neither a hash nor a list."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def leaves(value: Any) -> Iterator[Any]:
-    """Every value in it that is neither a hash nor a list, in its order; the names of hashes are none."""
+    """Yield every leaf in order. The names in hashes aren't leaves."""
     if isinstance(value, dict):
         for part in value.values():
             yield from leaves(part)
@@ -21,7 +21,7 @@ def leaves(value: Any) -> Iterator[Any]:
 
 
 def map_leaves(value: Any, change: Callable[[Any], Any], rename: Callable[[Any], Any] | None = None) -> Any:
-    """The same shape with each leaf changed, and each name of a hash by `rename`. Tuples become lists."""
+    """Return the same structure with each leaf changed, and with the names in hashes renamed. Tuples become lists."""
     if isinstance(value, dict):
         if rename is None:
             return {name: map_leaves(part, change) for name, part in value.items()}

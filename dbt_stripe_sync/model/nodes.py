@@ -1,4 +1,4 @@
-"""What dbt's manifest says: models, columns, and where their rows are."""
+"""Parts of dbt's manifest: models, columns, and where their rows are."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ class ModelNode(Struct, frozen=True, kw_only=True):
         return self.version == self.latest_version
 
     def source(self, columns: tuple[str, ...] = ()) -> RowSource:
-        """The source from which a warehouse reads some of its columns."""
+        """Return the source from which a warehouse reads some of the model's columns."""
         return RowSource(name=self.name, relation=self.relation, sql=self.sql, columns=columns, where=self.current_rows)
 
     def with_history(self) -> ModelNode:
-        """The same snapshot, including rows that dbt has closed."""
+        """Return the same snapshot, including rows that dbt has closed."""
         return replace(self, current_rows=None)
 
 

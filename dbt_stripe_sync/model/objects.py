@@ -11,7 +11,7 @@ from dbt_stripe_sync.model.tag import TAG
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# Where an object has our tag.
+# Where an object has the `dbt_stripe_sync` tag.
 TAG_FIELD = f"metadata.{TAG}"
 
 
@@ -21,7 +21,7 @@ NEAR_EMAIL = "email~"
 
 
 def near_text(text: str) -> str:
-    """A text without differences that people don't mean: case, surrounding spaces, and composed accents.
+    """Return a text without differences that people don't mean: case, surrounding spaces, and composed accents.
 
     Nothing is folded further: `straße` and `strasse` are two people's addresses.
     """
@@ -29,13 +29,13 @@ def near_text(text: str) -> str:
 
 
 def indexed_value(body: Mapping[str, Any], by: str) -> Any:
-    """The value that an object is found by: its value at a path, or its normalized address."""
+    """Return the value that an object is found by: its value at a path, or its normalized email address."""
     value = object_value(body, EMAIL if by == NEAR_EMAIL else by)
     return near_text(value) if by == NEAR_EMAIL and isinstance(value, str) else value
 
 
 def object_value(body: Mapping[str, Any], path: str) -> Any:
-    """An object's value at a dotted path, or None."""
+    """Return an object's value at a dotted path, or None."""
     value: Any = body
     for step in path.split("."):
         value = value.get(step) if isinstance(value, dict) else None
@@ -43,10 +43,10 @@ def object_value(body: Mapping[str, Any], path: str) -> Any:
 
 
 def created_at(body: Mapping[str, Any]) -> int:
-    """When an object was created, in Unix seconds; an invoice item calls it `date`."""
+    """Return when an object was created, in Unix seconds; an invoice item calls it `date`."""
     return int(body.get("created") or body.get("date") or 0)
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text in a nested JSON value, except the names in hashes."""
+    """Yield every text in a nested JSON value, except the names in hashes."""
     return (leaf for leaf in leaves(value) if isinstance(leaf, str))

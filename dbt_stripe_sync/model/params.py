@@ -1,4 +1,4 @@
-"""Describes resources: their operations, and the parameters with their values and the operations that accept them."""
+"""The types that describe resources: their operations, and the parameters that these accept."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Param(Struct, frozen=True, kw_only=True):
 
 
 def immutable_parts(param: Param) -> Iterator[tuple[str, ...]]:
-    """The paths inside a parameter that are fixed once the object exists, the topmost of each."""
+    """Yield the paths inside a parameter that are fixed once the object exists; of nested paths only the topmost."""
     if not param.partly_immutable:
         return
     for name, part in param.inner.items():
@@ -83,7 +83,7 @@ def immutable_parts(param: Param) -> Iterator[tuple[str, ...]]:
 
 
 def word_unshown(param: Param) -> Any:
-    """The value of a required part of a hash if Stripe returns the hash without it, or None.
+    """Return the value that a required part of a hash has if Stripe returns the hash without it, or None.
 
     The last tier of a price has no bound (docs.stripe.com/api/prices/object), and a feature in an object is on.
     """
@@ -95,7 +95,7 @@ def word_unshown(param: Param) -> Any:
 
 
 def early_words(value: Any, param: Param) -> Iterator[tuple[str, ...]]:
-    """The paths inside a value to keywords that Stripe accepts only in updates, such as `now` as the end of a phase."""
+    """Yield the paths inside a value to keywords that only updates accept, such as `now` as the end of a phase."""
     if isinstance(value, list):
         parts = [] if param.item is None else [(str(index), part, param.item) for index, part in enumerate(value)]
     elif isinstance(value, dict):
@@ -110,19 +110,19 @@ def early_words(value: Any, param: Param) -> Iterator[tuple[str, ...]]:
 
 
 def has_early_words(param: Param) -> bool:
-    """Whether `early_words` may find any in a value."""
+    """Return whether `early_words` could find any in a value."""
     parts = [*(param.fields or {}).values(), *([param.item] if param.item is not None else [])]
     return bool(param.update_words) or any(has_early_words(part) for part in parts)
 
 
 def has_update_only_parts(param: Param) -> bool:
-    """Whether only updates accept something inside a parameter, such as the start of a schedule's phase."""
+    """Return whether only updates accept something inside a parameter, such as the start of a schedule's phase."""
     below = [*(param.fields or {}).values(), *([param.item] if param.item is not None else [])]
     return any(not part.creatable or has_update_only_parts(part) for part in below)
 
 
 def without_immutable(value: Any, param: Param) -> Any:
-    """A value for an update: without the parts that only creation accepts; None if nothing remains.
+    """Return a value for an update, without the parts that only creation accepts; None if nothing remains.
 
     Items of a list that has such parts are updated by their ids, so a list that stays the same is left out as a whole.
     """
@@ -180,27 +180,27 @@ class Resource(Protocol):
 
     @property
     def params(self) -> Mapping[str, Param]:
-        """Every parameter of creation and of updates; those of the URL come first."""
+        """Every parameter of creation and updates, after those in the URL."""
         ...
 
     @property
     def early(self) -> AbstractSet[str]:
-        """The parameters of a creation that may contain keywords which only an update accepts."""
+        """The creation parameters that may contain keywords which only an update accepts."""
         ...
 
     @property
     def partly_creatable(self) -> AbstractSet[str]:
-        """The parameters of a creation that have parts which only an update accepts."""
+        """The creation parameters with parts that only an update accepts."""
         ...
 
     @property
     def required(self) -> Sequence[str]:
-        """The parameters that every creation requires."""
+        """The parameters that creation requires."""
         ...
 
     @property
     def lifecycle(self) -> Lifecycle:
-        """The lifecycle of its objects: what types can't express."""
+        """The lifecycle of the resource's objects: what the types can't express."""
         ...
 
     def broken_rules(
@@ -213,16 +213,16 @@ class Resource(Protocol):
         whole: bool | None = None,
         skips_limits: bool = False,
     ) -> Iterator[Violation]:
-        """The documented rules of Stripe that a call's parameters break.
+        """Yield the documented rules of Stripe that a call's parameters break.
 
-        Rules about times are checked only with `now`, in Unix seconds. `known` has the object's current values. `whole`
-        says that the parameters are complete, which is the default for a creation. `skips_limits` leaves out the limits
-        of single values, if they were already checked.
+        Rules about times are checked only if `now` is given, in Unix seconds. `known` has the object's current values.
+        `whole` says that the parameters are complete, which is the default for a creation. `skips_limits` leaves out
+        the limits of single values, in case they were checked before.
         """
         ...
 
     def param(self, path: tuple[str, ...]) -> Param | None:
-        """The parameter at a dotted path. A map accepts any key, and a list is passed through to its items."""
+        """Return the parameter at a path, or None. A map has any key, and a list stands for its items."""
         ...
 
 
@@ -235,9 +235,9 @@ class Catalog(Protocol):
         ...
 
     def resource(self, name: str) -> Resource | None:
-        """A resource by its name, its plural, or Stripe's own spelling, or None."""
+        """Return a resource by its name, its plural, or Stripe's spelling, or None."""
         ...
 
     def why_not(self, name: str) -> str | None:
-        """Why a resource that only API v2 has can't be synced; None for any other name."""
+        """Return why a resource that exists only in API v2 can't be synced, or None for any other name."""
         ...

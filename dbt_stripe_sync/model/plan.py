@@ -36,7 +36,7 @@ class Note(Struct, frozen=True, kw_only=True):
 
 
 def undone_creations(sync: str) -> str:
-    """The lane of an undo that removes what the run had created for a sync."""
+    """Return the name of the separate lane in which an undo removes what the run had created for a sync."""
     return f"{sync}: created"
 
 
@@ -88,7 +88,7 @@ class PermanentRemovals(Struct, frozen=True, kw_only=True):
 
 
 class PlanHeader(Struct, frozen=True, kw_only=True):
-    """What a plan was made for; `apply` refuses it if one of these has changed. `state_serial` counts state writes."""
+    """What a plan was made for; `apply` rejects it if any of this has changed. `state_serial` counts state writes."""
 
     plan_id: str
     created_at: datetime
@@ -209,7 +209,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     - `refreshes` are record updates that need no call.
     - `owed` are steps of earlier changes that are still to be done.
     - `reads` is how many requests planning took.
-    - `digest` covers the whole plan, and `signature` is the signature of the digest by the state that it was made from.
+    - `digest` covers the whole plan, and `signature` is its signature by the state that the plan was made from.
     """
 
     header: PlanHeader
@@ -237,7 +237,7 @@ class PlanOptions(Struct, frozen=True, kw_only=True):
     only: Mapping[str, frozenset[str]] | None = None
 
     def keys_of(self, sync: Sync) -> frozenset[str] | None:
-        """The rows of a sync that the plan includes; None for all."""
+        """Return the keys of a sync's rows that the plan includes, or None for all."""
         return None if self.only is None else self.only.get(sync.name, frozenset())
 
 

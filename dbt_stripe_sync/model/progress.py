@@ -51,25 +51,25 @@ class Silent:
     """Shows no progress."""
 
     def begin_run(self, run_id: str) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def begin_sync(self, name: str) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def rows_read(self, count: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def rows_compared(self, count: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def planned(self, counts: SyncCounts) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def begin_apply(self, total: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def on_outcome(self, outcome: Outcome) -> None:
-        """Say nothing."""
+        """Do nothing."""

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def new_run_id(now: datetime) -> str:
-    """An id that sorts by time and that a person can read out."""
+    """Return an id that sorts by time, and that a person can read aloud."""
     return f"{now:%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
 
 
 class Status(Enum):
-    """How one change ended. `UNKNOWN` may have happened: the next run finds out before it does anything else."""
+    """How one change ended. An `UNKNOWN` one may have succeeded: the next run finds out before anything else."""
 
     SUCCEEDED = "succeeded"
     REJECTED = "rejected"
@@ -111,7 +111,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 def _names(message: str, stripe_id: str) -> bool:
-    """Whether a message names an object, and not one whose id merely contains its id."""
+    """Return whether a message names an object, and not one whose id merely contains its id."""
     return re.search(rf"(?<![\w-]){re.escape(stripe_id)}(?![\w-])", message) is not None
 
 

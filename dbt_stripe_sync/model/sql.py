@@ -1,4 +1,4 @@
-"""Names and texts of the engine's SQL: quoting, and the canonical text of a row's key."""
+"""Building blocks of the engine's SQL: quoting, and the canonical text of a row's key."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ NEAR_MARK = "\x1a"
 
 
 def quoted(name: str) -> str:
-    """An identifier, safe in any DuckDB statement."""
+    """Return an identifier that is safe in any DuckDB statement."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """A text literal, for the few places where DuckDB doesn't accept a bound value."""
+    """Return a text literal, for the few places where DuckDB doesn't accept a bound value."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def key_text(columns: Sequence[str], table: str) -> str:
-    """SQL for a key's canonical text: the value itself, or a JSON list of the values of several columns.
+    """Return SQL for a key's canonical text: the value itself, or a JSON list of the values of several columns.
 
     It is NULL if one of the columns is.
     """
@@ -39,6 +39,6 @@ def key_text(columns: Sequence[str], table: str) -> str:
 
 
 def key_order(key: str) -> str:
-    """SQL to sort keys as a person would: `2` before `10`, and `C-2` before `C-10`."""
+    """Return SQL that sorts keys as a person would: `2` before `10`, and `C-2` before `C-10`."""
     number = f"TRY_CAST(regexp_extract({key}, '[0-9]{{1,38}}') AS HUGEINT)"
     return f"regexp_extract({key}, '^[^0-9]*'), {number} NULLS LAST, {key}"

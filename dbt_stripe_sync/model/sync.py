@@ -1,4 +1,4 @@
-"""What the user mapped: the rows of one model to the objects of one Stripe resource."""
+"""A sync as the user mapped it: the rows of one model to the objects of one Stripe resource."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ class Sync(Struct, frozen=True, kw_only=True):
 
 
 def children_in(value: Value) -> Iterator[ChildRows]:
-    """The child rows from which a value, or an item of it, is made."""
+    """Yield the child rows that a value, or an item of it, is made from."""
     if isinstance(value, ChildRows):
         yield value
     elif isinstance(value, ListOf):

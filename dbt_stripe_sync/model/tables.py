@@ -1,8 +1,8 @@
-"""Converts Python values to Arrow tables, to pass many at a time to DuckDB, and back.
+"""Converts between Python values and Arrow tables, to exchange many values at a time with DuckDB.
 
-`pyarrow.array` imports pandas if it is installed: half a second of CPU time and 50 MB for nothing that is used here. So
-columns are built from their buffers (arrow.apache.org/docs/format/Columnar.html). Converting times with a zone to
-Python imports pandas, too, so they are read as times without one.
+`pyarrow.array` imports pandas if it is installed, which takes half a second of CPU time and 50 MB for nothing that is
+used here. So columns are built from their buffers (arrow.apache.org/docs/format/Columnar.html). Converting times with a
+zone to Python imports pandas, too, so they are read as times without one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CODES = {pa.int32(): "i", pa.int64(): "q", pa.uint64(): "Q"}
 
 
 def build_table(schema: pa.Schema, rows: Iterable[Sequence[Any]]) -> pa.Table:
-    """Rows in the order of a schema's columns: texts, integers, booleans, and UTC times in microseconds.
+    """Build a table of rows in the order of a schema's columns: texts, integers, booleans, UTC times in microseconds.
 
     Raises `TypeError`, `ValueError` or `OverflowError` for a value that its column can't hold.
     """
@@ -34,13 +34,13 @@ def build_table(schema: pa.Schema, rows: Iterable[Sequence[Any]]) -> pa.Table:
 
 
 def read_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """The rows of a batch whose times with a zone are in UTC. Raises as `read_column` does."""
+    """Return the rows of a batch whose times with a zone are in UTC. Raises like `read_column`."""
     names = batch.schema.names
     return [dict(zip(names, row, strict=True)) for row in zip(*map(read_column, batch.columns), strict=True)]
 
 
 def read_column(column: pa.Array) -> list[Any]:
-    """The values of a column whose times with a zone are in UTC.
+    """Return the values of a column whose times with a zone are in UTC.
 
     Raises `ValueError` or `OverflowError` for a value that Python can't hold.
     """
@@ -71,6 +71,6 @@ def _data(values: Sequence[Any], kind: pa.DataType) -> pa.Buffer:
 
 
 def _bits(values: Sequence[bool]) -> pa.Buffer:
-    """One bit for each value, lowest first."""
+    """Return one bit for each value, lowest first."""
     number = int("".join("1" if value else "0" for value in reversed(values)) or "0", 2)
     return pa.py_buffer(number.to_bytes((len(values) + 7) // 8, "little"))

@@ -1,4 +1,4 @@
-"""Groups changes of a sync that do the same to many rows into one entry, so that no kind of change is cut off."""
+"""Groups a sync's changes that do the same to many rows into one entry, so that every kind of change is shown."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Explains Stripe's error codes in a dbt user's words: what each means, and which model, field or setting to change.
 
-The codes are those of docs.stripe.com/error-codes that a sync can encounter. `{sync}`, `{resource}`, `{name}` (the
-resource's in a command), `{field}` and `{forget}` (a command) are filled in from the change that failed.
+The codes are those of docs.stripe.com/error-codes that a sync can encounter. The placeholders are filled in from the
+change that failed: `{sync}`, `{resource}`, `{field}`, `{name}` (the resource's name in a command) and `{forget}` (a
+command).
 """
 
 from __future__ import annotations

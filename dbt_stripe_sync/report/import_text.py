@@ -1,4 +1,4 @@
-"""Describes what `import` has written and left out, for people and for programs."""
+"""Describes what `import` wrote and left out, for people and for programs."""
 
 from __future__ import annotations
 

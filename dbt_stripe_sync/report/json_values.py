@@ -1,4 +1,4 @@
-"""Converts values to JSON for reports: secrets removed, references by name, times in UTC."""
+"""Converts values to JSON for reports: without secrets, references by name, times in UTC."""
 
 from __future__ import annotations
 

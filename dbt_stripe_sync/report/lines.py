@@ -1,4 +1,4 @@
-"""Formats lines for a terminal: numbers with units, text cut and wrapped by its width, and colors."""
+"""Formats lines for a terminal: numbers with units, text cut or wrapped to its width, and colors."""
 
 from __future__ import annotations
 

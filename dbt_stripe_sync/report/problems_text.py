@@ -1,4 +1,4 @@
-"""Renders problems: what is wrong, where, and how to fix it, in one paragraph per cause, however many rows have it."""
+"""Renders problems: what is wrong, where, and how to fix it. One paragraph covers all rows with the same cause."""
 
 from __future__ import annotations
 

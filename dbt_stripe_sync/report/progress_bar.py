@@ -1,4 +1,4 @@
-"""Shows progress on a terminal: the sync that is read, then the changes with their rate and the time left."""
+"""Shows progress on a terminal: the sync that is being read, then the changes with their rate and the time left."""
 
 from __future__ import annotations
 

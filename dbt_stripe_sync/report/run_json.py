@@ -8,14 +8,14 @@ The document (version 1):
   `requests` (HTTP requests sent), `reads` (those that changed nothing);
 - `rows`: the results of the rows, in figures that add up to `rows` (those of the models) and `removals`;
 - `totals`: how many changes `succeeded`, were `rejected`, are `unknown`, were `skipped`;
-- `owed`: the steps on replaced objects that are still to be done: `sync`, `key`, `action`, `target`, `since`, `reason`,
+- `owed`: the steps on replaced objects that are still owed: `sync`, `key`, `action`, `target`, `since`, `reason`,
   `attempts`, `refused`;
 - `syncs`: for each sync its model, resource, rows, counts, notes, and why it was held;
 - `problems`: found before anything was sent, including `rejected` rows;
-- `results`: one entry a change: `sync`, `key`, `action`, `resource`, `status`, `stripe_id`, `request_id`, `attempts`,
+- `results`: one entry per change: `sync`, `key`, `action`, `resource`, `status`, `stripe_id`, `request_id`, `attempts`,
   `finished_at`, `fields`, `reason`, `failure` with `meaning` and `hint`; and `calls` if values were requested.
 
-Names may be added in a version; none is renamed or removed.
+Within a version, names may be added, but none is renamed or removed.
 """
 
 from __future__ import annotations

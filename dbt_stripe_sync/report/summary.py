@@ -1,4 +1,4 @@
-"""Adds up a run's outcomes in one pass: what each sync did, and its failures by their cause."""
+"""Adds up a run's outcomes in one pass: what each sync did, and its failures by cause."""
 
 from __future__ import annotations
 
