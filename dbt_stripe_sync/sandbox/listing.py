@@ -116,9 +116,9 @@ def _records(
 ) -> Iterator[Record]:
     where = dict(equal)
     for name, value in wanted.items():
-        place = _place(family, name)
-        if isinstance(place, str) and isinstance(value, str):
-            where[place] = value
+        filter_ = _filter_of(family, name)
+        if isinstance(filter_, str) and isinstance(value, str):
+            where[filter_] = value
     if after:
         serial = _serial(table, after, "starting_after")
         if where:
@@ -132,7 +132,7 @@ def _records(
     return table.newest_first(where)
 
 
-def _place(family: Family, name: str) -> Filter:
+def _filter_of(family: Family, name: str) -> Filter:
     return family.filters.get(name) or _ALIASES.get(name, name)
 
 
@@ -152,14 +152,14 @@ def _matches(family: Family, work: Work, body: Body, wanted: Mapping[str, Any]) 
 
 
 def _holds(family: Family, work: Work, body: Body, name: str, value: Any) -> bool:
-    place = _place(family, name)
-    if not isinstance(place, str):
-        return place(work, body, value)
-    found = value_at(body, place)
+    filter_ = _filter_of(family, name)
+    if not isinstance(filter_, str):
+        return filter_(work, body, value)
+    found = value_at(body, filter_)
     if isinstance(value, dict):
         if value.keys() <= _RANGE:
             return found is not None and in_range(found, value)
-        return all(value_at(body, f"{place}.{key}") == item for key, item in value.items())
+        return all(value_at(body, f"{filter_}.{key}") == item for key, item in value.items())
     if isinstance(value, list):
         return found in value
     return bool(found == value)

@@ -15,7 +15,7 @@ from dbt_stripe_sync.sandbox.faults import REFUSALS, Fault, FaultKind, FaultTabl
 from dbt_stripe_sync.sandbox.forms import as_lists
 from dbt_stripe_sync.sandbox.idempotency import SavedAnswer
 from dbt_stripe_sync.sandbox.ids import new_request_id
-from dbt_stripe_sync.sandbox.service import Done
+from dbt_stripe_sync.sandbox.service import Result
 from dbt_stripe_sync.sandbox.v2 import as_error, is_v2, parse_body
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class RequestLine(Struct, frozen=True, kw_only=True):
         return self.method != "GET"
 
 
-class _Cut(Exception):  # noqa: N818 - not an error: the connection is to be dropped
+class _DropConnection(Exception):  # noqa: N818 - not an error: the connection is to be dropped
     pass
 
 
@@ -67,7 +67,6 @@ class _Exchange(Struct):
 
 
 _TRANSPORT = frozenset({FaultKind.CUT, FaultKind.HANG, FaultKind.NOT_JSON})
-_BREAKING = _TRANSPORT | {FaultKind.STATUS}
 
 
 class Front:
@@ -114,21 +113,21 @@ class Front:
         )
         self._log.append(x)
         try:
-            done = await self._answer(x, request)
-        except _Cut:
+            result = await self._answer(x, request)
+        except _DropConnection:
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=500)
-        x.status = done.status
-        headers = {"Request-Id": x.request_id, "Content-Type": "application/json", **done.headers}
+        x.status = result.status
+        headers = {"Request-Id": x.request_id, "Content-Type": "application/json", **result.headers}
         if x.key is not None:
             headers["Idempotency-Key"] = x.key
         version = request.headers.get("Stripe-Version")
         if version:
             headers["Stripe-Version"] = version
-        return web.Response(status=done.status, body=done.body, headers=headers)
+        return web.Response(status=result.status, body=result.body, headers=headers)
 
-    async def _answer(self, x: _Exchange, request: web.BaseRequest) -> Done:
+    async def _answer(self, x: _Exchange, request: web.BaseRequest) -> Result:
         service = self.service
         try:
             for fault in x.faults:
@@ -145,25 +144,27 @@ class Front:
             return _failed(error, x)
         if saved is not None:
             x.replayed = True
-            done = Done(saved.status, saved.body, headers={"Idempotent-Replayed": "true"})
-            done.headers["Original-Request"] = saved.request_id
-            return await self._break(x.first(after_effect=True, kinds=_TRANSPORT), done)
+            result = Result(saved.status, saved.body, headers={"Idempotent-Replayed": "true"})
+            result.headers["Original-Request"] = saved.request_id
+            return await self._break(x.first(after_effect=True, kinds=_TRANSPORT), result)
         return await self._execute(x, place, route, path, tree)
 
     async def _execute(
         self, x: _Exchange, place: Place, route: Route, path: dict[str, str], tree: dict[str, Any]
-    ) -> Done:
+    ) -> Result:
         ended = False
         try:
             for fault in x.faults:
                 if fault.kind is FaultKind.LATENCY:
                     await asyncio.sleep(fault.seconds)
-            done, effect = self._outcome(x, place, route, path, tree)
+            result, effect = self._outcome(x, place, route, path, tree)
             answer = None
-            if x.key is not None and done.saved:
+            if x.key is not None and result.saved:
                 answer = (
                     x.key,
-                    SavedAnswer(_fingerprint(x, tree), done.status, done.body, x.request_id, self.service.clock.now()),
+                    SavedAnswer(
+                        _fingerprint(x, tree), result.status, result.body, x.request_id, self.service.clock.now()
+                    ),
                 )
             self.service.commit(place, effect, answer)
             if x.key is not None:
@@ -174,18 +175,18 @@ class Front:
                 place.answers.end(x.key, None)
         gateway = x.first(after_effect=True, kinds=frozenset({FaultKind.STATUS}))
         if gateway is not None and gateway.status != _SERVER_ERRORS:
-            done = _failed(gateway.refusal(x.method, x.path, ""), x)
-        return await self._break(x.first(after_effect=True, kinds=_TRANSPORT), done)
+            result = _failed(gateway.refusal(x.method, x.path, ""), x)
+        return await self._break(x.first(after_effect=True, kinds=_TRANSPORT), result)
 
     def _outcome(
         self, x: _Exchange, place: Place, route: Route, path: dict[str, str], tree: dict[str, Any]
-    ) -> tuple[Done, Done | None]:
+    ) -> tuple[Result, Result | None]:
         """Return the answer, and the work to commit; a 500 after the effect has both."""
         early = x.first(after_effect=False, kinds=frozenset({FaultKind.STATUS}))
         if early is not None:
             return _failed(early.refusal(x.method, x.path, ""), x), None
         try:
-            done = self.service.perform(place, route, path, x.path, tree)
+            result = self.service.perform(place, route, path, x.path, tree)
         except ApiError as error:
             return _failed(error, x), None
         except Exception as error:  # noqa: BLE001 - answer 500 and continue, as Stripe would
@@ -194,19 +195,19 @@ class Front:
             return _failed(crashed, x), None
         late = x.first(after_effect=True, kinds=frozenset({FaultKind.STATUS}))
         if late is not None and late.status == _SERVER_ERRORS:
-            return _failed(late.refusal(x.method, x.path, ""), x), done
-        return done, done
+            return _failed(late.refusal(x.method, x.path, ""), x), result
+        return result, result
 
-    async def _break(self, fault: Fault | None, done: Done | None = None) -> Done:
+    async def _break(self, fault: Fault | None, result: Result | None = None) -> Result:
         if fault is None:
-            return done if done is not None else Done(0, b"")
+            return result if result is not None else Result(0, b"")
         if fault.kind is FaultKind.HANG:
             await asyncio.sleep(fault.seconds)
         if fault.kind is FaultKind.NOT_JSON:
-            if done is None:
+            if result is None:
                 raise _NotJsonError(fault.status)
-            return Done(fault.status, _NOT_JSON, headers={"Content-Type": "text/html"})
-        raise _Cut
+            return Result(fault.status, _NOT_JSON, headers={"Content-Type": "text/html"})
+        raise _DropConnection
 
 
 class _NotJsonError(ApiError):
@@ -214,14 +215,14 @@ class _NotJsonError(ApiError):
         super().__init__("", status=status)
 
 
-def _failed(error: ApiError, x: _Exchange) -> Done:
+def _failed(error: ApiError, x: _Exchange) -> Result:
     if isinstance(error, _NotJsonError):
-        return Done(error.status, _NOT_JSON, headers={"Content-Type": "text/html"}, saved=False)
+        return Result(error.status, _NOT_JSON, headers={"Content-Type": "text/html"}, saved=False)
     body = error.body(x.request_id)
     if not is_v2(x.path):
-        return Done(error.status, orjson.dumps(body), headers=dict(error.headers), saved=error.saved)
+        return Result(error.status, orjson.dumps(body), headers=dict(error.headers), saved=error.saved)
     # API v2 executes a failed request again under the same key (docs.stripe.com/api-v2-overview#idempotency).
-    return Done(error.status, orjson.dumps(as_error(body)), headers=dict(error.headers), saved=False)
+    return Result(error.status, orjson.dumps(as_error(body)), headers=dict(error.headers), saved=False)
 
 
 def _fingerprint(x: _Exchange, tree: dict[str, Any]) -> str:

@@ -47,7 +47,7 @@ class Place(Struct):
     gate: RateGate | None
 
 
-class Done(Struct):
+class Result(Struct):
     """The result of a request that isn't committed yet."""
 
     status: int
@@ -135,7 +135,7 @@ class Service:
         """Return the operation of a request. Raises a 404 `ApiError`."""
         return self._routes.find(method, path)
 
-    def perform(self, place: Place, route: Route, path: dict[str, str], url: str, raw: dict[str, Any]) -> Done:
+    def perform(self, place: Place, route: Route, path: dict[str, str], url: str, raw: dict[str, Any]) -> Result:
         """Check and execute one request. Nothing is saved before `commit`. Raises `ApiError`."""
         params = route.checker.check(raw)
         work = self.work(place)
@@ -154,17 +154,17 @@ class Service:
         try:
             body = route.handler(work, request)
             check_expand(body, _listed(route), paths)
-            shown = render(work, self._shown_as(route, body), body, paths)
+            shown = render(work, self._family_of(route, body), body, paths)
         except ApiError as error:
             # The endpoint had started: unlike a failed check of parameters, its error is saved under the key.
             # A guess: `saved-refusals`.
             error.saved = not (error.code or "").startswith("parameter_") and error.param != "expand"
             raise
-        return Done(200, orjson.dumps(shown), work)
+        return Result(200, orjson.dumps(shown), work)
 
-    def commit(self, place: Place, done: Done | None, answer: tuple[str, SavedAnswer] | None) -> None:
+    def commit(self, place: Place, result: Result | None, answer: tuple[str, SavedAnswer] | None) -> None:
         """Apply a request's effects, and write them to the data file with its saved answer."""
-        written, removed = done.work.commit() if done is not None and done.work is not None else ([], [])
+        written, removed = result.work.commit() if result is not None and result.work is not None else ([], [])
         if self._data is not None:
             self._data.write((place.account, place.livemode), written, removed, answer)
 
@@ -207,7 +207,7 @@ class Service:
         except ApiError:
             # If an object's own rules reject the change, it stays unchanged, and the others still advance.
             return
-        self.commit(place, Done(200, b"", work), None)
+        self.commit(place, Result(200, b"", work), None)
 
     def clear(self) -> None:
         """Delete all objects and saved answers."""
@@ -215,7 +215,7 @@ class Service:
         if self._data is not None:
             self._data.clear()
 
-    def _shown_as(self, route: Route, body: dict[str, Any]) -> Any:
+    def _family_of(self, route: Route, body: dict[str, Any]) -> Any:
         named = body.get("object")
         if named in {route.family.object, "list", "search_result"}:
             return route.family

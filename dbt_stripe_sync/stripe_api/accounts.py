@@ -40,8 +40,8 @@ def build_account(answer: Answer, *, named: str | None, key: str, address: str) 
         )
     if failure is None or failure.status != FORBIDDEN or failure.type != "permission":
         raise StripeError(unreadable(failure, "the account", address))
-    told = _ACCOUNT.search(failure.message or "")
-    found = told[0] if told else named
+    named_in_error = _ACCOUNT.search(failure.message or "")
+    found = named_in_error[0] if named_in_error else named
     if found is None:
         raise StripeError(_unnamed())
     return Account(id=found, livemode=is_live(key), api_version=api_version())

@@ -141,7 +141,7 @@ class Gateway:
         # The number of answers other than rate limits. As long as they arrive, the run continues.
         self._passed = 0
         self._clocks: tuple[str, ...] | None = None
-        self._clocks_asked = asyncio.Lock()
+        self._clocks_lock = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"Gateway({self._address})"
@@ -220,7 +220,7 @@ class Gateway:
 
     async def test_clocks(self) -> Sequence[str]:
         """Return the ids of the test clocks, read once; none in live mode, or if the key may not read them."""
-        async with self._clocks_asked:
+        async with self._clocks_lock:
             if self._clocks is None:
                 self._clocks = () if is_live(self._key) else await self._list_test_clocks()
         return self._clocks
@@ -276,7 +276,7 @@ class Gateway:
     async def _exchange(self, request: Request, *, in_doubt: bool = False, most: int = MOST_ATTEMPTS) -> Answer:
         gate, client = self._open()
         began = self._clock.monotonic()
-        attempts, in_vain = 0, 0
+        attempts, failed_attempts = 0, 0
         while True:
             passed = self._passed
             async with gate.turn(request.endpoint) as left_at:
@@ -290,22 +290,22 @@ class Gateway:
             if reply.is_too_many:
                 gate.refused(request.endpoint, rate_reason(reply), left_at)
                 # It was rejected and nothing was done, so it is sent again as long as other calls succeed.
-                in_vain = in_vain + 1 if self._passed == passed else 1
+                failed_attempts = failed_attempts + 1 if self._passed == passed else 1
             else:
-                in_vain += 1
+                failed_attempts += 1
                 if reply.status is not None:
                     self._passed += 1
                     gate.accepted(request.endpoint)
             now = self._clock.monotonic()
             left = self._outage_left(reply, now) if most == MOST_ATTEMPTS else None
             late = now - began > LONGEST_TRY and not reply.is_too_many
-            gives_up = (in_vain >= most or late) if left is None else left <= 0
+            gives_up = (failed_attempts >= most or late) if left is None else left <= 0
             if gives_up or not may_repeat(reply, is_read=request.is_read, has_key=request.has_key):
                 return build_answer(reply, is_read=request.is_read, in_doubt=in_doubt, attempts=attempts)
             in_doubt = in_doubt or leaves_doubt(reply)
             if is_outage(reply):
                 warn_of_retries(self._address, describe_outage(reply), now - began)
-            await self._clock.sleep(min(wait_seconds(in_vain), inf if left is None else left))
+            await self._clock.sleep(min(wait_seconds(failed_attempts), inf if left is None else left))
 
     def _outage_left(self, reply: Reply, now: float) -> float | None:
         """Return the seconds left to wait for an outage to end; None if there is no outage, or no limit."""

@@ -161,7 +161,7 @@ class Transport(stripe.HTTPClient):
                 continue
             said = exchange.phase.format(host=self._host, seconds=now - exchange.began)
             through = f" through the proxy {_shown(self._proxy_url)}" if self._proxy_url else ""
-            _warn_once_a_while(f"still waiting: {said}{through}", time.monotonic())
+            _warn_occasionally(f"still waiting: {said}{through}", time.monotonic())
             exchange.due = now + REMINDER_SECONDS
         next_due = min((exchange.due for exchange in self._in_progress), default=None)
         self._timer = self._loop.call_at(next_due, self._remind) if next_due is not None else None
@@ -185,17 +185,17 @@ def warn_of_retries(address: str, trouble: str, seconds: float) -> None:
     """Log why a request is retried, once the retries take long."""
     if seconds >= PATIENCE_SECONDS:
         host = urlsplit(address).hostname or address
-        _warn_once_a_while(f"still trying to reach {host} after {seconds:.0f} s: {trouble}", time.monotonic())
+        _warn_occasionally(f"still trying to reach {host} after {seconds:.0f} s: {trouble}", time.monotonic())
 
 
-_said_at = float("-inf")
+_warned_at = float("-inf")
 
 
-def _warn_once_a_while(text: str, now: float) -> None:
+def _warn_occasionally(text: str, now: float) -> None:
     """Log a warning unless there was one recently. Many requests may be waiting for the same reason."""
-    global _said_at  # noqa: PLW0603 - one warning at a time in the whole process
-    if now - _said_at >= PATIENCE_SECONDS:
-        _said_at = now
+    global _warned_at  # noqa: PLW0603 - one warning at a time in the whole process
+    if now - _warned_at >= PATIENCE_SECONDS:
+        _warned_at = now
         log.warning(text)
 
 

@@ -48,7 +48,7 @@ _CANCEL_AT_END = Step(
 )
 _CANCEL = Step(operation="cancel")
 # A phase's time and what it sells. With an old end or price, it would be a different phase.
-_PHASE_ITSELF = frozenset(
+_PHASE_IDENTITY = frozenset(
     {
         "currency",
         "duration",
@@ -251,7 +251,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             entries={
                 "phases": Entries(
                     starts="start_date",
-                    own=_PHASE_ITSELF,
+                    own=_PHASE_IDENTITY,
                     inner={"items": "price"},
                 )
             },

@@ -222,7 +222,7 @@ def test_an_outage_is_waited_for_as_long_as_the_setting_says(sandbox, connect, k
 
 
 def test_an_outage_says_its_cause_while_it_is_waited_for(sandbox, connect, key, caplog, monkeypatch):
-    monkeypatch.setattr(gateway_http, "_said_at", float("-inf"))
+    monkeypatch.setattr(gateway_http, "_warned_at", float("-inf"))
     monkeypatch.setattr(logging.getLogger("dbt_stripe_sync"), "propagate", True)
     sandbox.inject(Fault.status_code(503, count=None))
     patient = connect(sandbox.url, sandbox.api_key, patience=Patience(outage_seconds=60))

@@ -145,7 +145,7 @@ def test_a_bad_address_is_refused_and_not_repeated(url):
 
 def test_after_five_seconds_the_wait_is_explained(connect, monkeypatch, caplog):
     monkeypatch.setattr(gateway_http, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(gateway_http, "_said_at", float("-inf"))
+    monkeypatch.setattr(gateway_http, "_warned_at", float("-inf"))
     with socket.create_server(("127.0.0.1", 0)) as listener, caplog.at_level(logging.WARNING):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         connect(url, KEY, patience=Patience(answer_seconds=0.4)).send("customer", "create")
@@ -155,7 +155,7 @@ def test_after_five_seconds_the_wait_is_explained(connect, monkeypatch, caplog):
 
 def test_a_proxys_password_is_not_shown(connect, monkeypatch, caplog):
     monkeypatch.setattr(gateway_http, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(gateway_http, "_said_at", float("-inf"))
+    monkeypatch.setattr(gateway_http, "_warned_at", float("-inf"))
     with socket.create_server(("127.0.0.1", 0)) as listener, caplog.at_level(logging.WARNING):
         monkeypatch.setenv("HTTP_PROXY", f"http://user:secret@127.0.0.1:{listener.getsockname()[1]}")
         connect("http://stripe.example", KEY, patience=Patience(answer_seconds=0.4)).send("customer", "create")

@@ -48,7 +48,7 @@ _SET_SEPARATELY = (
 
 def _create(work: Work, request: ApiRequest) -> Body:
     params = request.params
-    customer = core.customer_of(work, _billed(work, request))
+    customer = core.customer_of(work, _object_billed(work, request))
     currency = (request.get("currency") or customer["currency"] or "usd").lower()
     invoice = invoicing.new_invoice(work, customer, currency)
     subscription = request.get("subscription")
@@ -66,7 +66,7 @@ def _create(work: Work, request: ApiRequest) -> Body:
     return invoice
 
 
-def _billed(work: Work, request: ApiRequest) -> Mapping[str, Any]:
+def _object_billed(work: Work, request: ApiRequest) -> Mapping[str, Any]:
     """Return what names the customer to bill: the request, or the object that it refers to."""
     if request.get("customer") or request.get("customer_account"):
         return request.params

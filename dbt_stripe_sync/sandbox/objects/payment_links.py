@@ -60,12 +60,12 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
     for name in ("custom_fields", "optional_items"):
         if name in params:
             body[name] = params[name] or []
-    _fill(body)
+    _fill_defaults(body)
     if "shipping_options" in params:
         body["shipping_options"] = _shipping_options(work, params["shipping_options"] or [])
 
 
-def _fill(body: Body) -> None:
+def _fill_defaults(body: Body) -> None:
     """Complete the hashes that a request gave in part, as answers show them."""
     if body["restrictions"] is not None:
         body["restrictions"]["completed_sessions"].setdefault("count", 0)

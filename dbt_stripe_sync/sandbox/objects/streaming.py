@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.work import Work
 
 STREAM = "/v2/billing/meter_event_stream"
-LASTS_SECONDS = 15 * 60
+SESSION_SECONDS = 15 * 60
 MOST_EVENTS = 100
 IDENTIFIER_CHARACTERS = 100
 
@@ -37,7 +37,7 @@ def _create_session(work: Work, _ask: ApiRequest) -> Body:
     body.update(
         authentication_token=f"token_{token_hex(16)}",
         created=as_time(work.moment),
-        expires_at=as_time(work.moment + LASTS_SECONDS),
+        expires_at=as_time(work.moment + SESSION_SECONDS),
     )
     return work.add(SESSION.kind, body)
 

@@ -27,7 +27,7 @@ def advance_subscription(work: Work, body: Body) -> None:
         if moment is None or moment > target:
             break
         work.now = moment
-        _pass(work, held, target)
+        _process_event(work, held, target)
     work.now = target
 
 
@@ -39,7 +39,7 @@ def _next_event(work: Work, body: Body) -> int | None:
     return min([m for m in (body["cancel_at"], resumes, *ends) if m is not None], default=None)
 
 
-def _pass(work: Work, body: Body, target: int) -> None:
+def _process_event(work: Work, body: Body, target: int) -> None:
     if body["status"] == "incomplete":
         body.update(status="incomplete_expired", ended_at=work.now)
         return

@@ -34,7 +34,7 @@ _AMOUNTS = frozenset({"unit_amount", "amount", "amount_off", "flat_amount", "min
 # Checks that make the default length limit of texts redundant.
 _BOUNDED = (MaxCharacters, Matches, Currency, Country)
 # An entry of the table also replaces a check of this other kind, derived from the parameter's description.
-_STAND_INS: Mapping[type, type] = {MaxSubscriptionItems: MaxItems}
+_EQUIVALENT_CHECKS: Mapping[type, type] = {MaxSubscriptionItems: MaxItems}
 # A check of a list applies if its items have this parameter.
 _ITEM_PARAMETERS: Mapping[type, str] = {DistinctPrices: "price", OneCurrency: "price_data", PhasesInOrder: "end_date"}
 
@@ -52,18 +52,18 @@ def rules_of(resource: Resource, operation: str) -> tuple[Rule, ...]:
     if operation == CREATE:
         needed = resource.lifecycle.needs_one_of
         rows += [Rule(path="", check=NeedsOneOf(names), source=_NEEDED) for names in needed]
-    taken = {_place_of(rule) for rule in rows}
+    taken = {_identity_of(rule) for rule in rows}
     params = {name: param for name, param in described.params.items() if name not in described.path_params}
-    derived = [rule for rule in _derive("", params, in_currency=False) if _place_of(rule) not in taken]
+    derived = [rule for rule in _derive("", params, in_currency=False) if _identity_of(rule) not in taken]
     return (*_reachable(rows, params), *derived)
 
 
-def _place_of(rule: Rule) -> tuple[object, ...]:
+def _identity_of(rule: Rule) -> tuple[object, ...]:
     """Return a rule's place and kind. If a derived rule has the same, the table's entry replaces it."""
     sides = rule.check.sides if isinstance(rule.check, Between) else None
     needed = rule.check.names if isinstance(rule.check, NeedsOneOf | NeedsWhen) else None
     other = rule.check.other if isinstance(rule.check, Excludes) else None
-    return rule.path, _STAND_INS.get(type(rule.check), type(rule.check)), sides, needed, other
+    return rule.path, _EQUIVALENT_CHECKS.get(type(rule.check), type(rule.check)), sides, needed, other
 
 
 def _reachable(rows: list[Rule], params: Mapping[str, Param]) -> Iterator[Rule]:
