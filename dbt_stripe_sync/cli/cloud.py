@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from dbt_stripe_sync.alerts import alerting_about_stops
+from dbt_stripe_sync.cli.arguments import project_options
 from dbt_stripe_sync.cli.cloud_progress import CloudProgress
-from dbt_stripe_sync.cli.options import project_options
 from dbt_stripe_sync.cli.screen import Screen, wants_color
 from dbt_stripe_sync.cli.sync import run
 from dbt_stripe_sync.cloud import trigger_job

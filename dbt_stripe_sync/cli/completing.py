@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.api import Project
-from dbt_stripe_sync.cli.options import project_options
+from dbt_stripe_sync.cli.arguments import project_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -11,6 +11,7 @@ import click
 
 from dbt_stripe_sync.alerts import alerting_about_stops
 from dbt_stripe_sync.api import Project
+from dbt_stripe_sync.cli.arguments import project_options
 from dbt_stripe_sync.cli.screen import Screen, wants_color
 from dbt_stripe_sync.workload import ProjectOptions
 
@@ -112,12 +113,6 @@ def _split(given: dict[str, Any]) -> tuple[ProjectOptions, Screen, dict[str, Any
     screen.listen()
     rest = {name: value for name, value in given.items() if name not in ProjectOptions.__struct_fields__}
     return project_options(given), screen, rest
-
-
-def project_options(given: Mapping[str, Any]) -> ProjectOptions:
-    """The options of the project, from all arguments of a command."""
-    chosen = {name: given[name] for name in ProjectOptions.__struct_fields__ if name in given}
-    return ProjectOptions(**{**chosen, "project_dir": chosen["project_dir"] or Path()})
 
 
 def _fetch(options: ProjectOptions, screen: Screen, cloud: Mapping[str, Any]) -> None:
