@@ -24,40 +24,39 @@ HEAD = """\
 
 <!-- `python tests/test_resources_table.py` writes this page from the program's own data. -->
 
-This page lists every resource that the Stripe SDK can create: {count} in all, of which {synced} can be synced.
-`dbt-stripe-sync fields RESOURCE` lists the parameters of one.
+The Stripe SDK can create {count} kinds of objects, and {synced} of them can be synced.
+[The others](#resources-that-cant-be-synced) are listed with the reason. `dbt-stripe-sync fields RESOURCE` lists the
+parameters of one.
 
-- **modes**: `upsert` creates, finds and updates objects. `insert` writes only rows without an object, and `update` only
-  rows with one. If a resource lacks `update`, Stripe never changes its objects.
-- **match**: the fields by which an existing object can be found. `metadata` stands for `metadata.<name>`.
-- **on_removed**: what can happen to the object of a row that has left the model. `ignore` is always possible. An
+- **`mode`**: `upsert` creates, finds and updates objects. `insert` writes only rows without an object, and `update`
+  only rows with one. If a resource lacks `update`, Stripe never changes its objects.
+- **`match`**: the fields by which an existing object can be found. `metadata` stands for `metadata.<name>`.
+- **`on_removed`**: what can happen to the object of a row that has left the model. `ignore` is always possible. An
   asterisk marks actions that can't be undone.
-- **immutable parameter changed**: what happens if a row changes a parameter that Stripe accepts only at creation.
-  *replace* creates a new object, moves the row to it, and then removes the old one as stated. *reject* rejects the row,
-  with the reason.
-- **options**: what `options:` accepts.
-- **no tag**: objects of this resource have no metadata, so a lost state can't find them again. Back up the state.
-- **parent**: these parameters are part of Stripe's URL. They are mapped like any other and never change.
+- **Immutable parameters**: what happens if a row changes a parameter that Stripe accepts only at creation. Either the
+  object is replaced: a new one is created, the row moves to it, and the old one is removed as stated. Or the row is
+  rejected, for the reason in parentheses.
+- **`options`**: what `options:` accepts.
+- **No tag**: objects of this resource have no metadata, so a lost state can't find them again. Back up the state.
+- **Parent**: these parameters are part of Stripe's URL. They are mapped like any other and never change.
 """
-NAMES = ("resource", "modes", "match", "on_removed", "immutable parameter changed", "options", "notes")
-COLUMNS = f"| {' | '.join(NAMES)} |\n{'|---' * len(NAMES)}|\n"
 
 
 def render_page() -> str:
     """The whole page."""
     names = CATALOG.names()
     refused = {name: lifecycle_of(name).refused for name in names if lifecycle_of(name).refused is not None}
-    ruled = [name for name in names if name in LIFECYCLES and name not in CORE and name not in refused]
-    other = [name for name in names if name not in LIFECYCLES and name not in refused]
+    ruled = sorted(name for name in names if name in LIFECYCLES and name not in CORE and name not in refused)
+    other = sorted(name for name in names if name not in LIFECYCLES and name not in refused)
     return "\n".join(
         [
             HEAD.format(count=len(names), synced=len(names) - len(refused)),
             "## Core resources\n",
-            table(CORE),
+            *map(section, CORE),
             "## Resources with special rules\n",
-            table(ruled),
+            *map(section, ruled),
             "## All other resources\n\nTheir behavior follows from the operations and parameters in the SDK.\n",
-            table(other),
+            *map(section, other),
             "## Resources that can't be synced\n\n| resource | reason |\n|---|---|",
             *(f"| `{name}` | {reason} |" for name, reason in sorted(refused.items())),
             "\n## API v2\n\n`resource:` can't name what the SDK creates only through API v2.\n",
@@ -68,31 +67,34 @@ def render_page() -> str:
     )
 
 
-def table(names) -> str:
-    return COLUMNS + "".join(f"| {' | '.join(cells(name))} |\n" for name in names)
-
-
-def cells(name) -> list[str]:
+def section(name) -> str:
     life = lifecycle_of(name)
     found = life.found_by if life.modes != {Mode.INSERT} else ()
-    return [
-        f"`{name}`",
-        ", ".join(mode.value for mode in Mode if mode in life.modes),
-        ", ".join(f"`{by}`" for by in found),
-        ", ".join(f"`{removal.value}`{'*' if removal in life.permanent else ''}" for removal in life.on_removed),
-        replacement(name, life),
-        ", ".join(f"`{option}: true`" for option in life.options),
-        notes(name, life),
-    ]
+    facts = {
+        "`mode`": ", ".join(f"`{mode.value}`" for mode in Mode if mode in life.modes),
+        "`match`": ", ".join(f"`{by}`" for by in found),
+        "`on_removed`": ", ".join(
+            f"`{removal.value}`{BY_HAND if removal in life.permanent else ''}" for removal in life.on_removed
+        ),
+        "Immutable parameters": replacement(name, life),
+        "`options`": ", ".join(f"`{option}: true`" for option in life.options),
+        "Notes": notes(name, life),
+    }
+    lines = (f"- **{fact}**: {said}\n" for fact, said in facts.items() if said)
+    return f"### `{name}`\n\n{''.join(lines)}"
+
+
+# A star that is not the begin of emphasis.
+BY_HAND = "\\*"
 
 
 def replacement(name, life) -> str:
     if not any(param.immutable and not param.in_path for param in CATALOG.resources[name].params.values()):
-        return "none is immutable"
+        return "none"
     change = life.when_immutable_changes
     if isinstance(change, NotReplaced):
         asked = life.replace_if_asked
-        return f"reject: {change.reason}" + (f"; with `replace: true` {replaced(asked)}" if asked else "")
+        return f"rejected ({change.reason})" + (f"; with `replace: true`, {replaced(asked)}" if asked else "")
     return replaced(change)
 
 
@@ -100,8 +102,9 @@ def replaced(change) -> str:
     unless = (
         f", unless {', '.join(f'`{name}`' for name in change.unless_mapped)} is mapped" if change.unless_mapped else ""
     )
-    carried = f" with {', '.join(f'`{name}`' for name in change.carry_over)}" if change.carry_over else ""
-    return f"replace{carried}, then `{change.then.value}`{unless}"
+    carried = ", ".join(f"`{name}: {str(value).lower()}`" for name, value in change.carry_over.items())
+    created = f" by one created with {carried}" if carried else ""
+    return f"replaced{created}, then `{change.then.value}` for the old object{unless}"
 
 
 def notes(name, life) -> str:
@@ -119,7 +122,7 @@ def notes(name, life) -> str:
 
 def fixed(rule) -> str:
     what = "changes that Stripe accepts only for drafts are" if rule.names is not None else "every change is"
-    but = f", except to {', '.join(f'`{name}`' for name in sorted(rule.but))}" if rule.but else ""
+    but = f", except to {' and '.join(f'`{name}`' for name in sorted(rule.but))}" if rule.but else ""
     return f"{'while' if rule.reason.endswith('yet') else 'once'} {rule.reason}, {what} rejected{but}"
 
 
@@ -129,7 +132,8 @@ def test_the_page_of_resources_says_what_the_program_does():
 
 @pytest.mark.parametrize("name", CATALOG.names())
 def test_every_resource_is_on_the_page_once(name):
-    assert PAGE.read_text(encoding="utf-8").count(f"\n| `{name}` |") == 1
+    page = PAGE.read_text(encoding="utf-8")
+    assert page.count(f"\n| `{name}` |") + page.count(f"\n### `{name}`\n") == 1
 
 
 def test_everything_that_api_v2_can_create_is_on_the_page():

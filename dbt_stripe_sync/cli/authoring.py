@@ -121,7 +121,7 @@ def import_(
 @with_project
 @click.option("--out", type=FILE, help="Where to write it [default: models/stripe_sync_exposures.yml]")
 def docs(project: Project, screen: Screen, *, out: Path | None) -> int:
-    """Write exposures: every sync in dbt's lineage graph and docs."""
+    """Write exposures, which show every sync in dbt's docs."""
     file, has_changed, left_out = project.docs(out)
     screen.problems(left_out)
     screen.say([f"{file}: {'written; run `dbt parse` to use it' if has_changed else 'unchanged'}."])
@@ -131,9 +131,9 @@ def docs(project: Project, screen: Screen, *, out: Path | None) -> int:
 @click.command()
 @click.option("--out", type=FILE, help="Where to write it [default: standard output]")
 def schema(*, out: Path | None) -> int:
-    """Write the JSON Schema of `stripe_sync` meta, for editors.
+    """Write the JSON Schema of the `stripe_sync` block.
 
-    From it they complete and check a dbt schema.yml.
+    Editors use it to complete and check schema.yml.
     """
     text = orjson.dumps(Project.schema()).decode()
     if out is None:

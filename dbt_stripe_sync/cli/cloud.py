@@ -15,7 +15,7 @@ from dbt_stripe_sync.cloud import trigger_job
 
 LONGEST_RUN = 4 * 60 * 60
 # The job decides what dbt builds, and the artifacts come from its run.
-NOT_OF_RUN = frozenset({"build", "dbt_cloud_job", "dbt_cloud_run", "dbt_cloud_wait"})
+NOT_OF_RUN = frozenset({"build", "defer", "dbt_cloud_job", "dbt_cloud_run", "dbt_cloud_wait"})
 
 
 @click.group()
@@ -26,10 +26,12 @@ def cloud() -> None:
 @cloud.command("trigger")
 @click.argument("job", type=int)
 @click.option("--cause", default="Started by dbt-stripe-sync", help="Reason shown in dbt Cloud.")
-@click.option("--timeout", type=click.FloatRange(min=1), default=LONGEST_RUN, help="Seconds to wait for the run's end.")
-@click.option("--poll", type=click.FloatRange(min=0.1), default=10, help="Seconds between two checks of the run.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=1), default=LONGEST_RUN, help="Seconds to wait for the run to finish."
+)
+@click.option("--poll", type=click.FloatRange(min=0.1), default=10, help="Seconds between checks of the run.")
 def trigger(job: int, *, cause: str, timeout: float, poll: float, **given: Any) -> int:
-    """Start the dbt Cloud job JOB, wait for its run, then sync what it built.
+    """Start the dbt Cloud job JOB, then sync what its run built.
 
     It also takes the options of `run`. After Ctrl-C the job continues in dbt Cloud; `run --dbt-cloud-run` syncs it
     later.

@@ -42,7 +42,7 @@ MODULES = {
 SUMMARIES = {
     "run": "Plan and apply: make Stripe match the models.",
     "plan": "Show what would change in Stripe, and send nothing.",
-    "apply": "Send a plan that `plan --out` saved, or refuse a stale one.",
+    "apply": "Send a plan that `plan --out` saved. A stale plan is refused.",
     "retry": "Retry only what a run didn't finish.",
     "undo": "Reverse what RUN changed, as far as Stripe allows.",
     "runs": "List the runs, the newest first.",
@@ -55,12 +55,12 @@ SUMMARIES = {
     "state": "Inspect, move, and rebuild what was last written to Stripe.",
     "init": "Write a first sync for MODEL into its YAML.",
     "import": "Write seeds and syncs from what a Stripe account has.",
-    "docs": "Write exposures: every sync in dbt's lineage graph and docs.",
-    "schema": "Write the JSON Schema of `stripe_sync` meta, for editors.",
+    "docs": "Write exposures, which show every sync in dbt's docs.",
+    "schema": "Write the JSON Schema of the `stripe_sync` block.",
     "log": "Write runs and Stripe ids to the warehouse.",
     "cloud": "Work with dbt Cloud: start a job and sync what it built.",
     "serve": "Receive dbt Cloud's webhooks and sync each finished run.",
-    "sandbox": "Start a local Stripe that keeps its objects, for rehearsals.",
+    "sandbox": "Start a local Stripe for rehearsals, which stores its objects.",
     "demo": "Run the sample project end to end with dbt and a local Stripe.",
 }
 # Commands without positional arguments, whose selectors may be separated by spaces, as in dbt.

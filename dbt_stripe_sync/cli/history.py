@@ -44,7 +44,7 @@ def runs(project: Project, screen: Screen, *, limit: int, output: str) -> int:
 @click.option("--html", "form", flag_value="html", hidden=True)
 @click.option("--text", "form", flag_value="text", hidden=True)
 @click.option("--json", "form", flag_value="json", hidden=True)
-@click.option("--open", "is_opened", is_flag=True, help="Open the page in a browser, as a terminal does by default.")
+@click.option("--open", "is_opened", is_flag=True, help="Open the page in a browser [default on a terminal]")
 @click.option("--show-values", is_flag=True, help="Show row values.")
 def report(
     project: Project, screen: Screen, *, run_id: str | None, form: str | None, is_opened: bool, show_values: bool

@@ -11,13 +11,13 @@ from dbt_stripe_sync.cli.options import FILE, FOLDER
 
 @click.command()
 @click.option("--port", type=int, default=12111, show_default=True, help="Port on 127.0.0.1; 0 picks a free one.")
-@click.option("--data", "data_file", type=FILE, help="File to keep the objects in between starts.")
+@click.option("--data", "data_file", type=FILE, help="File that keeps the objects between restarts.")
 @click.option("--rate-limits", is_flag=True, help="Enforce the rate limits of a Stripe sandbox account.")
 @click.option(
     "--require-payment-methods", is_flag=True, help="Refuse to charge customers without a card, as Stripe does."
 )
 def sandbox(*, port: int, data_file: Path | None, rate_limits: bool, require_payment_methods: bool) -> int:
-    """Start a local Stripe that keeps its objects, for rehearsals."""
+    """Start a local Stripe for rehearsals, which stores its objects."""
     from dbt_stripe_sync.sandbox import RateLimits, Sandbox, serve
 
     limits = RateLimits.stripe() if rate_limits else None

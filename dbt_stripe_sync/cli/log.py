@@ -24,7 +24,7 @@ def log() -> None:
 @with_project
 @click.option("--take-over", is_flag=True, help="Continue the log of another state that no longer exists.")
 def write(project: Project, screen: Screen, *, take_over: bool) -> int:
-    """Write what the log in the warehouse lacks.
+    """Bring the log in the warehouse up to date.
 
     Every run does this at its end. Use it to create the tables before the first run, or if a run could not write its
     log.
@@ -40,7 +40,7 @@ def write(project: Project, screen: Screen, *, take_over: bool) -> int:
 @with_project
 @click.option("--out", type=FILE, help="Where to write it [default: models/stripe_sync_source.yml]")
 def source(project: Project, screen: Screen, *, out: Path | None) -> int:
-    """Write the dbt source of the log, for models to refer to."""
+    """Write a dbt source for the log, so that models can refer to it."""
     file, has_changed = project.write_log_source(out)
     what = "written" if has_changed else "unchanged"
     screen.say([f"{file}: {what}. Models read it as source('stripe_sync', 'objects')."])

@@ -15,7 +15,7 @@ from dbt_stripe_sync.report import tables
 from dbt_stripe_sync.report.json_values import json_problem
 from dbt_stripe_sync.report.lines import wrap
 
-OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), help="How to print it [default: text]")
+OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), help="Output format [default: text]")
 
 
 @click.command()

@@ -46,13 +46,20 @@ _PROJECT = (
         help="Models or syncs, in dbt's selector syntax.",
     ),
     click.option("--exclude", multiple=True, shell_complete=_complete_selected, help="Models or syncs to leave out."),
-    click.option("--selector", help="Selector of selectors.yml, in place of --select and --exclude."),
+    click.option("--selector", help="Selector from selectors.yml, in place of --select and --exclude."),
     click.option("--allow-empty-selection", is_flag=True, help="Don't fail if --exclude matches nothing."),
     click.option("--state", "dbt_state", type=FOLDER, help="Folder with the manifest that `state:` compares with."),
     click.option("--state-path", type=FILE, help="State file [default: .stripe_sync/<target>.duckdb]"),
     click.option("--state-url", help="State on an object store, as s3://bucket/prefix, in place of a file."),
-    click.option("--stripe-url", envvar="STRIPE_API_BASE", help="Another Stripe: the sandbox, stripe-mock."),
-    click.option("--wait-for-lock", type=click.FloatRange(min=0), default=0, help="Seconds to wait for another run."),
+    click.option(
+        "--stripe-url", envvar="STRIPE_API_BASE", help="Address of another Stripe API: the sandbox or stripe-mock."
+    ),
+    click.option(
+        "--wait-for-lock",
+        type=click.FloatRange(min=0),
+        default=0,
+        help="Seconds to wait for another run that holds the state.",
+    ),
     click.option("--ignore-dbt-results", is_flag=True, help="Also sync models that dbt failed to build or test."),
     click.option("--allow-other-target", is_flag=True, help="Sync even if dbt has built another target."),
 )

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0 picks a free port.")
 @click.option("--job", "jobs", type=int, multiple=True, help="dbt Cloud job to sync; repeat it [default: all jobs]")
-@click.option("--folder", type=FOLDER, help="Folder of the queue and reports [default: .stripe_sync/serve]")
+@click.option("--folder", type=FOLDER, help="Folder for the queue and the reports [default: .stripe_sync/serve]")
 @click.option("--yes", is_flag=True, help="Pre-approve removals that can't be undone.")
 def serve(
     project: Project, screen: Screen, *, host: str, port: int, jobs: tuple[int, ...], folder: Path | None, yes: bool
 ) -> int:
     """Receive dbt Cloud's webhooks and sync each finished run.
 
-    Takes the event `job.run.completed` at /webhooks/dbt-cloud, signed with DBT_CLOUD_WEBHOOK_SECRET.
+    Accepts the event `job.run.completed` at /webhooks/dbt-cloud, signed with DBT_CLOUD_WEBHOOK_SECRET.
     """
     from dbt_stripe_sync import serve as server
 

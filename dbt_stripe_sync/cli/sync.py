@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 FORMATS = click.Choice(["text", "markdown", "json"])
 REFRESH = click.option("--refresh", is_flag=True, help="Read every object back and show what others changed in Stripe.")
 ALL = click.option("--all", "all_rows", is_flag=True, help="Show every change, not examples of each kind.")
-RESULTS = click.option(
-    "--output", type=click.Choice(["text", "json"]), help="How to print what was done [default: text]"
-)
+RESULTS = click.option("--output", type=click.Choice(["text", "json"]), help="Output format [default: text]")
 YES = click.option("--yes", is_flag=True, help="Pre-approve removals that can't be undone.")
 
 
@@ -71,7 +69,7 @@ def run(
 
     On a terminal, `dbt-stripe-sync` without a command shows the first plan and asks before it sends it.
 
-    Removals that can't be undone need an answer on a terminal, and elsewhere `--yes`, unless the sync has
+    Removals that can't be undone need confirmation on a terminal, and `--yes` elsewhere, unless the sync has
     `limits.max_removed`.
     """
     if build:
@@ -101,7 +99,7 @@ def run(
 @click.command()
 @with_project
 @click.option("--out", type=FILE, help="Save the plan to a file, for `apply`.")
-@click.option("--output", "form", type=FORMATS, help="How to print it [default: text]")
+@click.option("--output", "form", type=FORMATS, help="Output format [default: text]")
 @click.option("--format", "form", type=FORMATS, hidden=True)
 @click.option("--full-refresh", is_flag=True, help="Compare every row by its parameters, not by its hash.")
 @REFRESH
@@ -138,9 +136,9 @@ def plan(
 @click.option("--fail-fast", is_flag=True, help="Stop at the first row that Stripe rejects.")
 @RESULTS
 def apply(project: Project, screen: Screen, *, plan_file: Path, fail_fast: bool, output: str | None) -> int:
-    """Send a plan that `plan --out` saved, or refuse a stale one.
+    """Send a plan that `plan --out` saved. A stale plan is refused.
 
-    It doesn't ask: the plan was reviewed. To continue one that was interrupted, apply the same FILE again.
+    It doesn't ask for confirmation. To continue one that was interrupted, apply the same FILE again.
     """
     with screen.progress() as progress:
         report = project.apply(plan_file, progress=progress, fail_fast=fail_fast)

@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 _ERRORS = "docs.stripe.com/error-codes"
 _API = "docs.stripe.com/api"
-_SDK = "SDK's description of"
+_SDK = "the SDK's description of"
 _REQUIRED = f"{_ERRORS}#parameter-missing"
 
 GROUNDS: Mapping[str, str | None] = {
     # ── any request ──────────────────────────────────────────────────────────────────────────────────────────────
-    "checking._fields": f"{_ERRORS}#parameter-unknown, #parameter-missing",
+    "checking._fields": f"{_ERRORS}#parameter-unknown; {_ERRORS}#parameter-missing",
     "checking._parser": f"{_ERRORS}#parameter-invalid-empty",
-    "checking._enum_parser": "OpenAPI specification (`enum`)",
-    "checking._hash_parser": "OpenAPI specification (`type`)",
-    "checking._list_parser": "OpenAPI specification (`type`)",
-    "checking._map_parser": "OpenAPI specification (`type`)",
-    "checking._string": "OpenAPI specification (`type`)",
+    "checking._enum_parser": "Stripe's OpenAPI specification (`enum`)",
+    "checking._hash_parser": "Stripe's OpenAPI specification (`type`)",
+    "checking._list_parser": "Stripe's OpenAPI specification (`type`)",
+    "checking._map_parser": "Stripe's OpenAPI specification (`type`)",
+    "checking._string": "Stripe's OpenAPI specification (`type`)",
     "checking._integer": f"{_ERRORS}#parameter-invalid-integer",
-    "checking._boolean": "OpenAPI specification (`type`)",
-    "checking._number": "OpenAPI specification (`type`)",
+    "checking._boolean": "Stripe's OpenAPI specification (`type`)",
+    "checking._number": "Stripe's OpenAPI specification (`type`)",
     "expanding.read_expand": f"{_API}/expanding_objects",
     "expanding.check_expand": f"{_API}/expanding_objects",
     "family.own_id": f"{_ERRORS}#resource-already-exists",
@@ -44,7 +44,7 @@ GROUNDS: Mapping[str, str | None] = {
     "search._clause": "docs.stripe.com/search#supported-query-fields",
     "service.authenticate": f"{_API}/authentication",
     "service._place_of_session": f"{_API}/v2/billing-meter-stream",
-    "strictness.enforce_rules": "each rule of the first table",
+    "strictness.enforce_rules": "each rule for a parameter",
     "v2.parse_body": "docs.stripe.com/api-v2-overview",
     "v2.parse_time": "docs.stripe.com/api-v2-overview",
     "work.get": f"{_ERRORS}#resource-missing",
@@ -52,13 +52,13 @@ GROUNDS: Mapping[str, str | None] = {
     # ── accounts, customers and what they have ───────────────────────────────────────────────────────────────────
     "account._retrieve": f"{_ERRORS}#account-invalid",
     "customers._create_balance_transaction": "docs.stripe.com/billing/customer/balance",
-    "limits.check_frozen": "the second table",
+    "limits.check_frozen": "the rules for statuses",
     "limits.check_set_once": f"{_SDK} `tax_behavior`",
-    "limits.check_currency": "Automattic/woocommerce-payments#7732, with Stripe's words",
+    "limits.check_currency": "github.com/Automattic/woocommerce-payments/issues/7732, which quotes Stripe",
     "limits.check_subscription_count": f"{_API}/subscriptions/create; {_ERRORS}#customer-max-subscriptions",
     "limits.check_invoice_room": "docs.stripe.com/changelog/2016-02-22/no-more-than-250-invoice-items",
     "limits.check_payment_method": f"{_SDK} `default_payment_method`; {_ERRORS}#resource-missing",
-    "limits.check_chargeable": "stripe/stripe-java#1612, with Stripe's words",
+    "limits.check_chargeable": "github.com/stripe/stripe-java/issues/1612, which quotes Stripe",
     # ── the catalog ────────────────────────────────────────────────────────────────────────────────────────────
     "amounts.in_currency": f"{_API}/prices/create#create_price-currency_options",
     "catalog._update_product": None,
@@ -70,7 +70,7 @@ GROUNDS: Mapping[str, str | None] = {
     "coupons._update_promotion_code": f"{_SDK} `active`: can only be reactivated when the coupon is still valid",
     "discounts._apply": f"{_ERRORS}#coupon-expired",
     "offers.check_mode": f"{_SDK} each of these parameters",
-    "offers._build": f"{_REQUIRED}; the price's `active`: {_API}/prices/update",
+    "offers._build": f"{_REQUIRED}; for the price's `active`: {_API}/prices/update",
     "payment_links._create": f"{_SDK} `currency`",
     "phases._build_item": f"{_SDK} `phases[].items[].quantity`",
     "plans._product": f"{_API}/plans/create",
@@ -81,11 +81,11 @@ GROUNDS: Mapping[str, str | None] = {
     # ── subscriptions ────────────────────────────────────────────────────────────────────────────────────────────
     "cycles.collect_first": f"{_SDK} `payment_behavior`: error_if_incomplete",
     "schedules._adopt": None,
-    "schedules._check_anchor": f"{_SDK} `phases`; tierrun/tier#297",
-    "schedules._check_live": f"{_API}/subscription_schedules/cancel, /release",
-    "subscription_changes._check_anchor": "stripe/stripe-java#454, with Stripe's words",
-    "subscription_changes._check_unmanaged": "dust-tt/dust#32051, with Stripe's words",
-    "subscription_items.price_for": f"{_API}/subscriptions/create; the price's `active`: {_API}/prices/update",
+    "schedules._check_anchor": f"{_SDK} `phases`; github.com/tierrun/tier/issues/297",
+    "schedules._check_live": f"{_API}/subscription_schedules/cancel; {_API}/subscription_schedules/release",
+    "subscription_changes._check_anchor": "github.com/stripe/stripe-java/issues/454, which quotes Stripe",
+    "subscription_changes._check_unmanaged": "github.com/dust-tt/dust/issues/32051, which quotes Stripe",
+    "subscription_items.price_for": f"{_API}/subscriptions/create; for the price's `active`: {_API}/prices/update",
     "subscription_items.put_items": f"{_API}/subscriptions/update#update_subscription-items",
     "subscription_items.add_item": f"{_REQUIRED}; {_SDK} `quantity`",
     "subscription_items.change_item": f"{_SDK} `quantity`",
@@ -120,7 +120,7 @@ GROUNDS: Mapping[str, str | None] = {
     "quotes._finalize": "docs.stripe.com/quotes/overview",
     "quotes._check": "docs.stripe.com/quotes/overview",
     # ── webhook endpoints ────────────────────────────────────────────────────────────────────────────────────────
-    "webhooks._check_url": "stripe/stripe-connect-custom-rocketdeliveries#10, with Stripe's words",
+    "webhooks._check_url": "github.com/stripe/stripe-connect-custom-rocketdeliveries/issues/10, which quotes Stripe",
     # ── usage and test clocks ────────────────────────────────────────────────────────────────────────────────────
     "clocks._create": _REQUIRED,
     "clocks._advance": f"{_API}/test_clocks/advance",
@@ -138,15 +138,12 @@ GROUNDS: Mapping[str, str | None] = {
     "streaming._with_moment": f"{_API}/v2/billing/meter-event-stream/create",
 }
 
-_TYPES = "yes, by the types in the catalog"
-_TABLE = "yes, by the first table"
-_AMONG_ROWS = "yes, among the rows of a plan (`rules/counts.py`); not for objects that have ended"
+_TYPES = "yes, by the types in the SDK"
+_TABLE = "yes, by the rules for parameters"
+_AMONG_ROWS = "yes, among the rows of a plan; not for objects that have ended"
 _STATUS_READ = "yes: the plan reads the status before each step that a sync can take"
 # These depend on the account: on objects that a row names by id, or on what others change between plan and call.
-_PRICE = (
-    "yes, for up to 1,000 prices: whether they are active and of the right kind (`rules/named_prices.py`), not whether "
-    "an id exists"
-)
+_PRICE = "yes, for up to 1,000 prices: whether they are active and of the right kind, not whether an id exists"
 _OTHER_OBJECT = "no: it depends on the state of another object when the call is made"
 _NOT_SENT = "not needed: no sync sends such a request"
 # Whether a plan finds each error, or why it can't: by module, and by function where that differs. Errors that depend
@@ -180,20 +177,21 @@ _FORESEEN: Mapping[str, str] = {
     "discounts": _OTHER_OBJECT,
     "invoice_items": _OTHER_OBJECT,
     "invoice_items._price": _PRICE,
-    "invoice_items._check_editable": "partly: changes, by the second table; not for a new item on an existing invoice",
+    "invoice_items._check_editable": "partly: for a change, by the rules for statuses; not for a new item on "
+    "an existing invoice",
     "invoice_payment": _STATUS_READ,
     "invoices": _STATUS_READ,
     "limits.check_chargeable": "no: whether a customer can be charged is known only when it is tried",
     "limits.check_currency": _AMONG_ROWS,
-    "limits.check_frozen": "yes, by the second table",
-    "limits.check_set_once": "yes, by the lifecycle",
-    "limits.check_invoice_room": "yes, for items that syncs write (`rules/counts.py`)",
+    "limits.check_frozen": "yes, by the rules for statuses",
+    "limits.check_set_once": "yes: the plan knows that this parameter is fixed",
+    "limits.check_invoice_room": "yes, for items that syncs write",
     "limits.check_payment_method": _OTHER_OBJECT,
     "limits.check_subscription_count": _AMONG_ROWS,
     "metering": _OTHER_OBJECT,
     "offers": _PRICE,
     "offers.check_mode": _PRICE,
-    "payment_links": "yes, for up to 1,000 prices: their currencies (`rules/named_prices.py`)",
+    "payment_links": "yes, for up to 1,000 prices: their currencies",
     "phases": _PRICE,
     "plans": _OTHER_OBJECT,
     "previews": _NOT_SENT,
@@ -201,24 +199,23 @@ _FORESEEN: Mapping[str, str] = {
     "prices._take_lookup_key": "yes: the key is taken over, or the message names its holder",
     "prices._update_price": "yes: the plan reads default prices",
     "quotes": _STATUS_READ,
-    "quotes._finalize": "yes: the lifecycle requires the customer, and the plan reads the status",
+    "quotes._finalize": "yes: the plan requires the customer, and reads the status",
     "quotes._total": _OTHER_OBJECT,
-    "quotes._update": "yes, by the lifecycle",
+    "quotes._update": "yes: the plan knows that this parameter is fixed",
     "schedules": _STATUS_READ,
     "schedules._adopt": _OTHER_OBJECT,
     "schedules._check_anchor": "yes: the plan reads the anchor",
-    "subscription_changes._check_anchor": "yes, if the plan knows the price (`rules/named_prices.py`)",
-    "subscription_changes._check_unmanaged": "yes: the lifecycle names the managing resource",
+    "subscription_changes._check_anchor": "yes, if the plan knows the price",
+    "subscription_changes._check_unmanaged": "yes: the plan knows which resource manages the subscription",
     "subscription_items": _OTHER_OBJECT,
     "subscription_items.add_item": _PRICE,
     "subscription_items.change_item": _PRICE,
     "subscription_items.price_for": _PRICE,
     "subscription_items.put_items": "yes: the plan reads the items with their subscription",
-    "subscription_items.check_items": "partly: rules on the request are in the first table, those on the currencies "
-    "of prices in `rules/named_prices.py`",
+    "subscription_items.check_items": "partly: the rules for parameters, and the currencies of the prices",
     "subscriptions": _STATUS_READ,
     "subscriptions._check_pausable": _NOT_SENT,
-    "webhooks": "partly: the first table checks that it is a URL, but the mode isn't checked",
+    "webhooks": "partly: a plan checks that it is a URL, but not the mode",
 }
 
 

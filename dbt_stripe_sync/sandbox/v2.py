@@ -62,5 +62,5 @@ def parse_time(name: str, text: Any) -> float:
     except ValueError:
         moment = datetime.min  # noqa: DTZ901 - it has no zone, so it is rejected
     if moment.tzinfo is None:
-        raise bad_request(f"Invalid timestamp in {name}: must be a time by RFC 3339.", name)
+        raise bad_request(f"Invalid timestamp in {name}: must be an RFC 3339 timestamp.", name)
     return moment.timestamp()

@@ -17,7 +17,7 @@ from dbt_stripe_sync.sandbox.guesses import GUESSES
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
 from dbt_stripe_sync.stripe_api.rules.catalog import rules_of
 from dbt_stripe_sync.stripe_api.rules.lengths import DEFAULT
-from dbt_stripe_sync.stripe_api.rules.rule import LIST, WRITES
+from dbt_stripe_sync.stripe_api.rules.rule import LIST, OPENAPI, WRITES
 from dbt_stripe_sync.stripe_api.rules.shapes import Metadata
 from dbt_stripe_sync.stripe_api.rules.statuses import FROZEN
 from dbt_stripe_sync.stripe_api.rules.texts import MaxCharacters
@@ -32,9 +32,10 @@ GUESS = "a guess"
 TESTS = "tests/sandbox/"
 VALUES_TEST = "test_stripe_rules.py::test_the_sandbox_refuses_what_a_rule_forbids"
 STATUSES_TEST = "test_stateful_rules.py::test_a_status_fixes_what_its_row_says"
-# The functions that make an error to be raised.
-_RAISED = frozenset({"refuse", "bad_request", "ApiError", "no_such", "declined", "unknown_url", "unauthorized"})
-_RAISED |= {"forbidden", "rate_limited", "session_expired", "key_in_use", "_empty", "_unparsable"}
+# The functions that make an error to be raised: from a message, or with one of their own.
+_FROM_MESSAGE = frozenset({"refuse", "bad_request", "ApiError"})
+_WITH_MESSAGE = frozenset({"no_such", "declined", "unknown_url", "unauthorized", "forbidden", "rate_limited"})
+_WITH_MESSAGE |= {"session_expired", "key_in_use", "_empty", "_unparsable"}
 # Where errors are made and where faults are asked for, nothing is refused by a rule.
 _NO_RULES = frozenset({"errors", "faults"})
 
@@ -43,35 +44,73 @@ HEAD = """\
 
 <!-- `python tests/sandbox/rule_pages.py` writes this page from the program's own data. -->
 
-These are the documented rules for what Stripe accepts. The sources are its pages (docs.stripe.com), its OpenAPI
-specification, the descriptions of parameters in its SDK, and its statements in public reports. The
+These are the documented rules for what Stripe accepts. The sources are Stripe's documentation, its OpenAPI
+specification, the descriptions of parameters in its SDK, and Stripe's own messages, quoted in public bug reports. The
 [sandbox](sandbox.md) enforces all of them. Rules that are {guess} have no source, and only the sandbox enforces them.
 
-A plan checks every rule with a source in the first two tables. If a row breaks one, the plan rejects it as
-`stripe-rule` or `immutable-changed` before anything is sent. The third table lists the errors that depend on other
-objects. Its last column says whether a plan finds each error before anything is sent, and if not, why.
+A plan checks every rule with a source under [Parameters](#parameters) and [Statuses](#statuses). If a row breaks one,
+the plan rejects it as `stripe-rule` or `immutable-changed` before anything is sent. The list of
+[errors that depend on other objects](#errors-that-depend-on-other-objects) says which of them a plan finds.
 
-## Values and combinations of parameters
+## Parameters
 
-- Any text without its own limit has at most {default:,} characters (OpenAPI specification).
+- Any text without its own limit has at most {default:,} characters ({openapi}).
 - Metadata has at most 50 keys. A key has at most 40 characters and no `[` or `]`, and a value has at most 500
-  characters (docs.stripe.com/api/metadata).
-- `[]` stands for each item of a list, and `*` for each value of a map. A rule without a parameter applies to the whole
-  request.
-- The code is in `dbt_stripe_sync/stripe_api/rules/`. One test breaks each rule over HTTP: `{tests}{values_test}`.
+  characters ({metadata}).
+- `[]` stands for each item of a list, and `*` for each value of a map.
+- *(create)*, *(update)* and *(list)* mark rules that apply only to that operation.
 """
 STATUSES_HEAD = """\
 ## Statuses
 
 An object's status limits what an update can change. Parameters that apply to a single request (`proration_behavior` …)
-are not affected. The code is `dbt_stripe_sync/stripe_api/rules/statuses.py`. The test is `{tests}{statuses_test}`, and
-for the plan `tests/test_foreseen_rules.py::test_what_a_status_fixes_is_known_to_the_plan_unless_it_is_a_guess`.
+are not affected.
 """
 STATEFUL_HEAD = """\
-## Between parameters and objects
+## Errors that depend on other objects
 
-The code is in `dbt_stripe_sync/sandbox/`, the sources in its `grounds.py`, the tests in `{tests}`.
+The sandbox answers with these errors. The last column says whether a plan finds each one before anything is sent, and
+if not, why.
 """
+TESTS_HEAD = """\
+## Where this is tested
+
+The rules for parameters are in `dbt_stripe_sync/stripe_api/rules/`, those for statuses in its `statuses.py`, and the
+other errors in `dbt_stripe_sync/sandbox/`. In `{tests}`, these tests cause each error over HTTP:
+"""
+# The errors by what they are about: the heading, and the sandbox's modules whose errors it has.
+SECTIONS = {
+    "Any request": (),
+    "Accounts and customers": ("account", "customers", "limits"),
+    "Products, prices and discounts": (
+        "amounts",
+        "catalog",
+        "coupons",
+        "discounts",
+        "offers",
+        "payment_links",
+        "plans",
+        "prices",
+        "rates",
+    ),
+    "Subscriptions and schedules": (
+        "cycles",
+        "phases",
+        "schedules",
+        "subscription_changes",
+        "subscription_items",
+        "subscriptions",
+    ),
+    "Invoices, quotes and credit notes": (
+        "credit_notes",
+        "invoice_items",
+        "invoice_payment",
+        "invoices",
+        "previews",
+        "quotes",
+    ),
+    "Usage, test clocks and webhook endpoints": ("clocks", "metering", "streaming", "webhooks"),
+}
 
 
 @dataclass(frozen=True)
@@ -85,17 +124,35 @@ class Refusal:
 
 def read_refusals():
     """Every function of the sandbox that raises an error of the API, by its name in `GROUNDS`."""
+    shared = (ast.parse((PACKAGE / "sandbox" / f"{name}.py").read_text()) for name in sorted(_NO_RULES))
+    made = {name: words for tree in shared for name, words in _messages_of(tree).items()}
     found = {}
     for file in sorted((PACKAGE / "sandbox").rglob("*.py")):
         if file.stem in _NO_RULES:
             continue
         tree = ast.parse(file.read_text())
+        made_here = made | _messages_of(tree)
         for function in _outermost(tree):
-            words = tuple(dict.fromkeys(text for node in ast.walk(function) if (text := _refused(node)) is not None))
+            told = (text for node in ast.walk(function) for text in _refused(node, made_here))
+            words = tuple(dict.fromkeys(told))
             if words:
                 name = f"{file.stem}.{function.name}"
                 found[name] = Refusal(name, file.relative_to(PACKAGE / "sandbox").as_posix(), words)
     return found
+
+
+def _messages_of(tree):
+    """The messages of a module's functions that make errors, by the function's name."""
+    made = {}
+    for function in tree.body:
+        if isinstance(function, ast.FunctionDef) and function.name in _WITH_MESSAGE:
+            calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+            made[function.name] = tuple(_words(call.args[0]) for call in calls if _name_of(call) in _FROM_MESSAGE)
+    return made
+
+
+def _name_of(call):
+    return getattr(call.func, "id", "")
 
 
 def _outermost(tree):
@@ -106,17 +163,12 @@ def _outermost(tree):
             yield from (inner for inner in node.body if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
-def _refused(node):
-    """The words of a `raise`, with `…` for what they are filled with; None where no error of the API is raised."""
+def _refused(node, made):
+    """The messages of a `raise`, with `…` for what they are filled with; none where no error of the API is raised."""
     if not isinstance(node, ast.Raise) or not isinstance(node.exc, ast.Call):
-        return None
-    called = node.exc.func
-    if not isinstance(called, ast.Name) or called.id not in _RAISED:
-        return None
-    words = _words(node.exc.args[0]) if node.exc.args else "…"
-    if words == "…" or called.id not in {"refuse", "bad_request", "ApiError"}:
-        return called.id.strip("_").replace("_", " ")
-    return words
+        return ()
+    name = _name_of(node.exc)
+    return (_words(node.exc.args[0]),) if name in _FROM_MESSAGE else made.get(name, ())
 
 
 def _words(node):
@@ -131,72 +183,123 @@ def _words(node):
 
 def render_rules():
     """The page of the rules."""
-    parts = [
-        HEAD.format(guess=GUESS, default=DEFAULT, tests=TESTS, values_test=VALUES_TEST),
-        "| resource | parameter | rule | source | code |\n|---|---|---|---|---|",
-        *_value_rows(),
-        "",
-        STATUSES_HEAD.format(tests=TESTS, statuses_test=STATUSES_TEST),
-        "| resource | rule | source |\n|---|---|---|",
-        *(f"| `{name}` | {rule.says} | {rule.source or GUESS} |" for name, rules in FROZEN.items() for rule in rules),
-        "",
-        STATEFUL_HEAD.format(tests=TESTS),
-        "| error | source | code | test | found by a plan |\n|---|---|---|---|---|",
-        *_stateful_rows(),
-        "",
-    ]
-    return "\n".join(parts)
+    metadata = _linked("docs.stripe.com/api/metadata")
+    return "\n".join(
+        [
+            HEAD.format(guess=GUESS, default=DEFAULT, openapi=OPENAPI, metadata=metadata),
+            *_parameters(),
+            STATUSES_HEAD,
+            "| resource | rule | source |\n|---|---|---|",
+            *(
+                f"| `{name}` | {rule.says} | {_source(rule.source)} |"
+                for name, rules in FROZEN.items()
+                for rule in rules
+            ),
+            "",
+            STATEFUL_HEAD,
+            *_errors(),
+            TESTS_HEAD.format(tests=TESTS),
+            *_tests(),
+            "",
+        ]
+    )
 
 
-def _value_rows():
-    for name in CATALOG.names():
-        if lifecycle_of(name).refused is not None:
+def _parameters():
+    """A section for each resource, with its parameters in the order of the alphabet."""
+    for name in sorted(CATALOG.names()):
+        rows = _rules_of_resource(name) if lifecycle_of(name).refused is None else {}
+        if not rows:
             continue
-        rows: dict[tuple[str, ...], list[str]] = {}
-        for operation in (*sorted(WRITES), LIST):
-            for rule in rules_of(CATALOG.resources[name], operation):
-                if rule.check.says in _SAID_ABOVE:
-                    continue
-                key = (rule.path, rule.check.says, rule.source or GUESS, type(rule.check).__module__.rpartition(".")[2])
-                rows.setdefault(key, []).append(operation)
-        for (path, says, source, code), operations in rows.items():
-            only = "" if {*operations} >= WRITES else f" ({', '.join(operations)})"
-            yield f"| `{name}` | `{path}` | {_cell(says)}{only} | {_cell(source)} | `{code}.py` |"
+        yield f"### `{name}`\n\n| parameter | rule | source |\n|---|---|---|"
+        for (path, says, source), operations in sorted(rows.items(), key=lambda row: row[0][0]):
+            only = "" if {*operations} >= WRITES else f" *({', '.join(operations)})*"
+            yield f"| {_path(path)} | {_cell(says)}{only} | {_source(source)} |"
+        yield ""
+
+
+def _rules_of_resource(name):
+    """The operations that each rule of a resource applies to, by its parameter, its words and its source."""
+    rows: dict[tuple[str, str, str | None], list[str]] = {}
+    for operation in (*sorted(WRITES), LIST):
+        for rule in rules_of(CATALOG.resources[name], operation):
+            if rule.check.says not in _SAID_ABOVE:
+                rows.setdefault((rule.path, rule.check.says, rule.source), []).append(operation)
+    return rows
 
 
 _SAID_ABOVE = {MaxCharacters(DEFAULT).says, Metadata().says}
 
 
-def _stateful_rows():
+def _path(path):
+    return f"`{path}`" if path else "the whole request"
+
+
+# They enforce the rules for parameters and statuses.
+_RULES_ABOVE = frozenset({"strictness.enforce_rules", "limits.check_frozen"})
+
+
+def _errors():
+    """A section for each kind of object, with the sandbox's errors about it."""
+    by_module = {module: heading for heading, modules in SECTIONS.items() for module in modules}
+    found: dict[str, list[str]] = {heading: [] for heading in SECTIONS}
     for name, refusal in read_refusals().items():
-        words = "; ".join(f"“{_cell(text)}”" for text in refusal.words)
-        test = REFUSED_BY.get(name)
-        shown = f"`{test}`" if test else ""
-        code = f"`{refusal.place}` `{name.partition('.')[2]}`"
-        yield f"| {words} | {GROUNDS.get(name) or GUESS} | {code} | {shown} | {foreseen(name)} |"
+        if name in _RULES_ABOVE:
+            continue
+        about = name.partition(".")[0] if refusal.place.startswith("objects/") else None
+        heading = "Any request" if about is None else by_module[about]
+        found[heading].append(f"| {_quoted(refusal.words)} | {_source(GROUNDS.get(name))} | {foreseen(name)} |")
+    for heading, rows in found.items():
+        yield f"### {heading}\n\n| error | source | found by a plan |\n|---|---|---|"
+        yield from dict.fromkeys(rows)
+        yield ""
+
+
+def _quoted(words):
+    return "; ".join(f"“{_cell(text)}”" for text in words)
+
+
+def _tests():
+    """Each test, with the functions whose errors it causes."""
+    caused: dict[str, list[str]] = {VALUES_TEST: ["each rule for a parameter"], STATUSES_TEST: ["each status"]}
+    for name in read_refusals():
+        if name in REFUSED_BY:
+            caused.setdefault(REFUSED_BY[name], []).append(f"`{name}`")
+    for test, names in sorted(caused.items()):
+        yield f"- `{test}`: {', '.join(names)}"
+
+
+def _source(source):
+    """A source with its links; a sentence of the SDK in quotes."""
+    if source is None:
+        return GUESS
+    said = re.fullmatch(r"the SDK's description: (.*)", source)
+    return f"SDK: “{_cell(said[1])}”" if said else _linked(_cell(source))
+
+
+def _linked(text):
+    """The pages that a text names, as links without their anchors' names."""
+    return re.sub(r"\b((?:[\w-]+\.)+(?:com|eu|net)/[\w./-]*\w)(#[\w-]+)?", r"[\1](https://\1\2)", text)
 
 
 def _cell(text):
-    # `items[0][price]` would be a link by reference.
-    return text.replace("|", "\\|").replace("[", "\\[")
+    """A text for a cell. Outside code, `items[0][price]` would be a link by reference."""
+    parts = re.split(r"(`+[^`]*`+)", text.replace("|", "\\|"))
+    return "".join(part if part.startswith("`") else part.replace("[", "\\[") for part in parts)
 
 
 def render_guesses():
     """The list of docs/sandbox.md."""
     rules = {
-        f"`{name}` `{rule.path}`: {rule.check.says}"
+        (name, rule.path, f"`{name}`{f' `{rule.path}`' if rule.path else ''}: {rule.check.says}")
         for name in CATALOG.names()
         for operation in WRITES
         for rule in rules_of(CATALOG.resources[name], operation)
         if rule.source is None
     }
-    refusals = [
-        f"{'; '.join(f'“{_cell(text)}”' for text in refusal.words)}"
-        for name, refusal in read_refusals().items()
-        if GROUNDS.get(name) is None
-    ]
+    refusals = [_quoted(refusal.words) for name, refusal in read_refusals().items() if GROUNDS.get(name) is None]
     lines = [f"- {text}" for text in GUESSES.values()]
-    lines += ["- Undocumented rules for single values:", *(f"  - {rule}" for rule in sorted(rules))]
+    lines += ["- Undocumented rules for single values:", *(f"  - {rule}" for _, _, rule in sorted(rules))]
     lines += ["- Undocumented errors:", *(f"  - {text}" for text in refusals)]
     return "\n".join([START, "", *lines, "", END])
 

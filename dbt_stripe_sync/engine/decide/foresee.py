@@ -52,5 +52,5 @@ def check_finish(sync: Sync, key: str, finish: Finish, params: Mapping[str, Any]
             code="stripe-rule",
             summary=f"`{names[0]}` is needed before `{finish.name}`, and this row has none",
             where=sync.where.at_field("fields", names[0]).at_key(key),
-            hint=f"give the row one, or leave it out of this sync; the rule is from: {finish.needs_source}",
+            hint=f"give the row one, or leave it out of this sync; see {finish.needs_source}",
         )

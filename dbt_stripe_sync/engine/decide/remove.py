@@ -107,7 +107,7 @@ def _keeps(rules: Rules, diff: RowDiff, holdings: Sequence[Holding]) -> Problem:
         summary=f"{diff.stripe_id} can't be deleted: Stripe keeps {with_article(name)} with "
         f"{with_article(first.resource)}, and it has {first.stripe_id}{more}",
         where=rules.sync.where.at_field("on_removed").at_key(diff.key),
-        hint=f"set `on_removed: archive`; the rule is from: docs.stripe.com/api/{name}s/delete",
+        hint=f"set `on_removed: archive`; see docs.stripe.com/api/{name}s/delete",
     )
 
 

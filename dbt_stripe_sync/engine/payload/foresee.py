@@ -32,5 +32,5 @@ def problem_of(violation: Violation, where: Location) -> Problem:
         code="stripe-rule",
         summary=f"`{'.'.join(violation.path)}` {violation.reason}",
         where=where.at_field("fields", *violation.path),
-        hint=f"{advice}; the rule is from: {violation.source}" if violation.source else advice,
+        hint=f"{advice}; see {violation.source}" if violation.source else advice,
     )

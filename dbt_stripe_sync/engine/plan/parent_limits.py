@@ -141,7 +141,7 @@ class ParentLimits:
                 rules,
                 rule.parent,
                 f"`{rule.parent}` has {rule.most:,} of these with the rows before this one, and Stripe accepts no more",
-                f"use another {rule.parent} for the rows beyond that; the rule is from: {rule.source}",
+                f"use another {rule.parent} for the rows beyond that; see {rule.source}",
             )
         self.counts[place] += 1
         return None
@@ -174,7 +174,7 @@ class ParentLimits:
                 "customer",
                 f"row [{row[1]}] of `{row[0]}` has the same `customer` in another currency, and Stripe accepts one for "
                 "all that a customer has",
-                f"use a customer for each currency, or end the other one first; the rule is from: {rule.source}",
+                f"use a customer for each currency, or end the other one first; see {rule.source}",
             )
         if remember(self.currencies, customer, currency) == currency:
             return None
@@ -182,7 +182,7 @@ class ParentLimits:
             rules,
             "customer",
             "`customer` gets a second currency in this plan, and Stripe accepts one for all that a customer has",
-            f"use a customer for each currency; the rule is from: {rule.source}",
+            f"use a customer for each currency; see {rule.source}",
         )
 
     def _currency_of(self, rule: OneCurrency, desired: Mapping[str, Any]) -> str | None:

@@ -211,7 +211,7 @@ class Prices(Struct, kw_only=True):
                 code="stripe-rule",
                 summary="`quantity` can't be set for a metered price: its usage is counted",
                 where=rules.sync.where.at_field("fields", top),
-                hint=f"leave `quantity` null for it; the rule is from: {rule.no_quantity}",
+                hint=f"leave `quantity` null for it; see {rule.no_quantity}",
             )
         kinds = {price.is_recurring for _, price in named}
         if True in kinds:
@@ -227,7 +227,7 @@ class Prices(Struct, kw_only=True):
                     code="stripe-rule",
                     summary=f"`{path}` {said}",
                     where=rules.sync.where.at_field("fields", path),
-                    hint=f"leave `{path}` null for it; the rule is from: {rule.modes_source}",
+                    hint=f"leave `{path}` null for it; see {rule.modes_source}",
                 )
         return None
 
@@ -244,8 +244,7 @@ class Prices(Struct, kw_only=True):
             code="stripe-rule",
             summary=f"`{rule.parameter}` is after the first period of its price, and Stripe rejects such a time",
             where=rules.sync.where.at_field("fields", rule.parameter),
-            hint="use a time within the first period, or postpone it with `trial_end`; the rule is from: "
-            f"{rule.source}",
+            hint=f"use a time within the first period, or postpone it with `trial_end`; see {rule.source}",
         )
 
     def _recurring_of(self, item: Any) -> Mapping[str, Any] | None:
@@ -305,7 +304,7 @@ def _problem(rules: Rules, rule: PricesNamed, said: str, hint: str, *, source: s
         code="stripe-rule",
         summary=f"`{rule.path}` {said}",
         where=rules.sync.where.at_field("fields", rule.path.partition("[")[0]),
-        hint=f"{hint}; the rule is from: {source or rule.source}",
+        hint=f"{hint}; see {source or rule.source}",
     )
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.params import Param, Resource
     from dbt_stripe_sync.stripe_api.rules.rule import Check
 
-_NEEDED = "docs.stripe.com/error-codes#parameter-missing; the page of the resource's creation"
+_NEEDED = "docs.stripe.com/error-codes#parameter-missing; the API reference of the create call"
 _METADATA = "docs.stripe.com/api/metadata"
 # A guess: `whole-amounts`.
 _THREE_DECIMALS = "docs.stripe.com/currencies#three-decimal"

@@ -25,7 +25,7 @@ COUNTS: Mapping[str, AtMost] = {
     "invoice_item": AtMost(
         parent="invoice",
         most=MOST_INVOICE_ITEMS,
-        source="SDK's description of `invoice`: there is a maximum of 250 items per invoice",
+        source="the SDK's description of `invoice`: there is a maximum of 250 items per invoice",
     ),
     "subscription_item": AtMost(
         parent="subscription",
@@ -40,7 +40,7 @@ COUNTS: Mapping[str, AtMost] = {
         with_earlier=False,
     ),
 }
-_ONE_CURRENCY = "Automattic/woocommerce-payments#7732, with Stripe's words"
+_ONE_CURRENCY = "github.com/Automattic/woocommerce-payments/issues/7732, which quotes Stripe"
 CURRENCIES: Mapping[str, OneCurrency] = {
     "subscription": OneCurrency(prices="items", source=_ONE_CURRENCY),
     "subscription_schedule": OneCurrency(prices="phases.0.items", source=_ONE_CURRENCY),

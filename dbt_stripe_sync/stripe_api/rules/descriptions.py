@@ -37,7 +37,7 @@ def _number(text: str) -> int:
 
 
 # "except periods, commas, hyphens, spaces and apostrophes"
-_LATIN_NAME = Matches(r"[A-Za-z\u00c0-\u024f.,' -]+", "latin letters, periods, commas, hyphens, blanks and apostrophes")
+_LATIN_NAME = Matches(r"[A-Za-z\u00c0-\u024f.,' -]+", "Latin letters, periods, commas, hyphens, spaces and apostrophes")
 _TEXTS: tuple[tuple[str, Reading], ...] = (
     (r"\b[Uu]p to \*?(\d+) ?characters\b", lambda m: MaxCharacters(int(m[1]))),
     (r"[Mm]aximum length (?:of this field )?is (\d+) characters", lambda m: MaxCharacters(int(m[1]))),
@@ -47,7 +47,7 @@ _TEXTS: tuple[tuple[str, Reading], ...] = (
     (r"cannot contain any numbers, special characters .* or non-latin letters", lambda _: _LATIN_NAME),
     (
         r"Allowed characters: `A-Z`, `a-z`, `0-9`, ` `, `[.]`, `-`",
-        lambda _: Matches(r"[A-Za-z0-9 .-]+", "letters, digits, blanks, periods and hyphens"),
+        lambda _: Matches(r"[A-Za-z0-9 .-]+", "letters, digits, spaces, periods and hyphens"),
     ),
     (r"Must be unique to this field, alphanumeric", lambda _: Matches(r"[A-Za-z0-9]+", "letters and digits")),
     (r"date .* in ISO 8601 format[.]", lambda _: Matches(r"\d{4}-\d{2}-\d{2}", "a date such as `2023-12-31`")),
@@ -213,5 +213,5 @@ def _sentence(text: str, match: re.Match[str]) -> str:
     """Return the sentences around a match, without their links."""
     start = max((at.end() for at in re.finditer(r"[.] ", text[: match.start()])), default=0)
     rest = re.search(r"[.](?: |$)", text[match.end() - 1 :])
-    end = match.end() if rest is None else match.end() - 1 + rest.start() + 1
+    end = len(text) if rest is None else match.end() - 1 + rest.start() + 1
     return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text[start:end]).strip()

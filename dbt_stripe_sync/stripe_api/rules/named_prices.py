@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 _API = "docs.stripe.com/api"
 # Where all prices need the same currency, each with its source.
 SAME_CURRENCY = {
-    "payment_link": "SDK's description of `currency`: Must be … supported by each line item's price.",
-    "subscription": "stripe/stripe-node#682, with Stripe's words",
-    "subscription_schedule": "YumaInaura/YumaInaura#2903, with Stripe's words: all of a phase's plans",
+    "payment_link": "the SDK's description of `currency`: Must be … supported by each line item's price.",
+    "subscription": "github.com/stripe/stripe-node/issues/682, which quotes Stripe",
+    "subscription_schedule": "github.com/YumaInaura/YumaInaura/issues/2903, which quotes Stripe: all of a "
+    "phase's plans",
 }
 # For all of them, see also the page on archived prices: docs.stripe.com/products-prices/manage-prices#archive-price.
 _LINKS = f"{_API}/payment-link/create#create_payment_link-line_items"
 _QUOTES = f"{_API}/quotes/create#create_quote-line_items"
 _EXTRA = f"{_API}/subscriptions/create#create_subscription-add_invoice_items"
-_NO_QUANTITY = "SDK's description of `quantity`: Can be set only if the price's `usage_type` is `licensed`"
-_MODES = "SDK's description of each of these parameters"
+_NO_QUANTITY = "the SDK's description of `quantity`: Can be set only if the price's `usage_type` is `licensed`"
+_MODES = "the SDK's description of each of these parameters"
 
 PRICES_NAMED: Mapping[str, tuple[PricesNamed, ...]] = {
     "subscription": (
@@ -90,6 +91,6 @@ FIRST_BILLS: Mapping[str, FirstBill] = {
         parameter="billing_cycle_anchor",
         items="items",
         latest=latest_anchor,
-        source="stripe/stripe-java#454, with Stripe's words",
+        source="github.com/stripe/stripe-java/issues/454, which quotes Stripe",
     )
 }

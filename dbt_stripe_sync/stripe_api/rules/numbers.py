@@ -50,10 +50,12 @@ class Between(Struct, frozen=True):
     @property
     def says(self) -> str:
         """The rule in words."""
+        if self.least is not None and self.most is not None:
+            return f"between {self.least:,} and {self.most:,}"
         lower = f"more than {self.above:,}" if self.above is not None else None
         lower = lower or (f"at least {self.least:,}" if self.least is not None else None)
         upper = f"at most {self.most:,}" if self.most is not None else None
-        return ", ".join(part for part in (lower, upper) if part)
+        return " and ".join(part for part in (lower, upper) if part)
 
     @property
     def sides(self) -> frozenset[str]:

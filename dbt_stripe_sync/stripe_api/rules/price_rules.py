@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 # Stripe answers to a larger amount: this value must be less than or equal to 999999999999.
 MOST_UNIT_AMOUNT = 999_999_999_999
-_MOST_AMOUNT = "git.phoenixinquis.net/correlr/roam (stripe_api.org), with Stripe's words"
+_MOST_AMOUNT = "git.phoenixinquis.net/correlr/roam (stripe_api.org), which quotes Stripe"
 _OPTIONS = "docs.stripe.com/api/prices/create#create_price-currency_options"
 _PRICES = "docs.stripe.com/api/prices/create"
 _TIERS = "docs.stripe.com/api/prices/create#create_price-tiers"
 _METERED = "docs.stripe.com/changelog/basil/2025-03-31/deprecate-legacy-usage-based-billing"
-_METER = "SDK's description: The meter tracking the usage of a metered price"
-_ONE_PRICE = "SDK's description of `items[].price`: You can use either `price` or `price_data`, but not both"
-_SOME_PRICE = "SDK's description of `add_invoice_items[].price`: One of `price` or `price_data` is required."
+_METER = "the SDK's description: The meter tracking the usage of a metered price"
+_ONE_PRICE = "the SDK's description of `items[].price`: You can use either `price` or `price_data`, but not both"
+_SOME_PRICE = "the SDK's description of `add_invoice_items[].price`: One of `price` or `price_data` is required."
 _ONE_AMOUNT = (
-    "SDK's description of `line_items[].price_data.unit_amount`: One of `unit_amount` or `unit_amount_decimal` is "
+    "the SDK's description of `line_items[].price_data.unit_amount`: One of `unit_amount` or `unit_amount_decimal` is "
     "required."
 )
-_CUSTOM_AMOUNT = "SDK's descriptions of `minimum`, `maximum` and `preset`"
+_CUSTOM_AMOUNT = "the SDK's descriptions of `minimum`, `maximum` and `preset`"
 # A guess: `own-currency`.
-_OWN_CURRENCY = "stripe/stripe-node#1559"
+_OWN_CURRENCY = "github.com/stripe/stripe-node/issues/1559"
 
 # Parameters that describe a price inside another request.
 _PRICE_DATA = {
@@ -80,7 +80,7 @@ _SOME_AMOUNT = NeedsOneOf(
     ("unit_amount", "unit_amount_decimal", "flat_amount", "flat_amount_decimal"),
     message="An entry in the tiers array is missing an amount.",
 )
-_TIER_AMOUNT = "lukasaron/terraform-provider-stripe#45, with Stripe's words"
+_TIER_AMOUNT = "github.com/lukasaron/terraform-provider-stripe/issues/45, which quotes Stripe"
 
 
 def _tiered(*amounts: str) -> tuple[Rule, ...]:

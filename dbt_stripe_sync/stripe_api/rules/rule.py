@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 CREATE, UPDATE, LIST = "create", "update", "list"
 WRITES = frozenset({CREATE, UPDATE})
 
-SDK = "SDK's description"
-OPENAPI = "OpenAPI specification"
+SDK = "the SDK's description"
+OPENAPI = "Stripe's OpenAPI specification"
 
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})

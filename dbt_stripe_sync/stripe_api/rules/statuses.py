@@ -36,12 +36,12 @@ class Frozen(Struct, frozen=True, kw_only=True):
     def says(self) -> str:
         """The rule in words."""
         where = "" if self.fixed.status_field == "status" else f"`{self.fixed.status_field}` is "
-        while_ = f"while {where}{_listed(self.fixed.statuses)}"
+        while_ = f"while {where}{_listed(self.fixed.statuses, 'or')}"
         if self.fixed.names is not None:
-            return f"{while_}, an update can't change {_listed(self.fixed.names)}"
+            return f"{while_}, an update can't change {_listed(self.fixed.names, 'or')}"
         if not self.fixed.but:
             return f"{while_}, an update can't change anything"
-        return f"{while_}, an update can only change {_listed(self.fixed.but)}"
+        return f"{while_}, an update can change only {_listed(self.fixed.but, 'and')}"
 
     def first_fixed(self, status: str, names: Iterable[str]) -> str | None:
         """Return the first of the named parameters that an update can't change in a status, or None."""
@@ -70,8 +70,8 @@ FROZEN: Mapping[str, tuple[Frozen, ...]] = {
             ),
             message="This subscription is `{status}`: only its metadata and default_source can be updated, not "
             "`{name}`.",
-            source="SDK's description of `Subscription.status`: A subscription in this status can only have metadata "
-            "and default_source updated.",
+            source="the SDK's description of `Subscription.status`: A subscription in this status can only have "
+            "metadata and default_source updated.",
         ),
     ),
     "invoice": (
@@ -171,5 +171,6 @@ def foreseen_fixed(resource: str) -> tuple[Fixed, ...]:
     return tuple(rule.fixed for rule in frozen_rules(resource) if rule.source is not None)
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in sorted(names))
+def _listed(names: Iterable[str], last: str) -> str:
+    *others, end = (f"`{name}`" for name in sorted(names))
+    return f"{', '.join(others)} {last} {end}" if others else end

@@ -41,7 +41,10 @@ if TYPE_CHECKING:
 
 _ITEMS = "docs.stripe.com/changelog/dahlia/2026-08-26/flexible-subscription-item-limits"
 _TRIAL_DAYS = 'stripe/stripe-ruby#804: "The maximum number of trial period days is 730 (2 years)."'
-_ANCHOR = "stripe/stripe-dotnet#1754; SDK's description of `phases[].start_date`: Must be set on the first phase."
+_ANCHOR = (
+    "github.com/stripe/stripe-dotnet/issues/1754; the SDK's description of `phases[].start_date`: Must "
+    "be set on the first phase."
+)
 _TAX_IDS = (
     "docs.stripe.com/billing/customer/tax-ids; docs.stripe.com/error-codes#tax-id-invalid; the forms: "
     "ec.europa.eu/taxation_customs/vies"
@@ -83,18 +86,18 @@ _PENDING_UPDATES = (
     "docs.stripe.com/changelog/dahlia/2026-05-27/pending-subscription-update-metadata"
 )
 _DUE_DATE = 'stripe/stripe-python#925: "Invalid timestamp: must be an integer Unix timestamp in the future."'
-_PRICES_ONCE = "stripe-archive/submigrate#1, with Stripe's words"
-_INSTALLMENTS = "SDK's description: For `fixed_count` installment plans, this is required."
+_PRICES_ONCE = "github.com/stripe-archive/submigrate/issues/1, which quotes Stripe"
+_INSTALLMENTS = "the SDK's description: For `fixed_count` installment plans, this is required."
 _COUPONS = "docs.stripe.com/api/coupons/create"
 _INVOICES = "docs.stripe.com/api/invoices/create#create_invoice-collection_method"
 _INVOICE_ITEMS = "docs.stripe.com/api/invoiceitems/create"
 _SCHEDULES = "docs.stripe.com/api/subscription_schedules/create"
 _TRIALS = "docs.stripe.com/api/subscriptions/create#create_subscription-trial_end"
 _FROM_SUBSCRIPTION = (
-    "SDK's description of `from_subscription`: When using this parameter, other parameters (such as phase values) "
+    "the SDK's description of `from_subscription`: When using this parameter, other parameters (such as phase values) "
     "cannot be set."
 )
-_PERIOD = "SDK's description of `period.end`: Must be greater than or equal to `period.start`."
+_PERIOD = "the SDK's description of `period.end`: Must be greater than or equal to `period.start`."
 
 # Stripe's answer to a quantity below zero is "Invalid non-negative integer".
 _QUANTITIES = "docs.stripe.com/billing/subscriptions/quantities"
@@ -119,7 +122,7 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         Rule(
             path="currency_options",
             check=NotBeside("percent_off"),
-            source="SDK's description of `currency_options`: only supported if the coupon is amount-based",
+            source="the SDK's description of `currency_options`: only supported if the coupon is amount-based",
         ),
     ),
     "promotion_code": (
@@ -127,21 +130,21 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         Rule(
             path="restrictions.currency_options",
             check=WithoutOwnCurrency("minimum_amount_currency"),
-            source="SDK's description: Each currency must be different from the `minimum_amount_currency` set on the "
-            "promotion code.",
+            source="the SDK's description: Each currency must be different from the `minimum_amount_currency` set on "
+            "the promotion code.",
         ),
     ),
     "tax_rate": (
         Rule(
             path="percentage",
             check=Between(least=0, most=100),
-            source="SDK's description: This represents the tax rate percent out of 100.",
+            source="the SDK's description: This represents the tax rate percent out of 100.",
         ),
         Rule(
             path="percentage",
             check=MaxDecimals(4),
-            source="SDK's description of `tax_rate_data.percentage`: decimal values between 0 and 100 inclusive with "
-            "at most 4 decimal places",
+            source="the SDK's description of `tax_rate_data.percentage`: decimal values between 0 and 100 inclusive "
+            "with at most 4 decimal places",
         ),
     ),
     "subscription": (
@@ -156,7 +159,7 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         Rule(
             path="",
             check=NeedsWhen("collection_method", "send_invoice", ("days_until_due",)),
-            source="SDK's description of `days_until_due`",
+            source="the SDK's description of `days_until_due`",
         ),
         Rule(path="add_invoice_items[].period", check=InOrder("start.timestamp", "end.timestamp"), source=_PERIOD),
         Rule(path="cancel_at", check=InFuture(), source=None),
@@ -183,12 +186,12 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         Rule(
             path="phases[]",
             check=TrialOfPhase(),
-            source="SDK's descriptions of `phases[].trial_end` and `phases[].billing_cycle_anchor`",
+            source="the SDK's descriptions of `phases[].trial_end` and `phases[].billing_cycle_anchor`",
         ),
         Rule(
             path="phases[]",
             check=InOrder("trial_end", "end_date"),
-            source="SDK's description of `phases[].trial_end`: Must be within the phase.",
+            source="the SDK's description of `phases[].trial_end`: Must be within the phase.",
         ),
         Rule(
             path="phases[].add_invoice_items[].period",
@@ -235,7 +238,7 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
             check=InWindow(
                 WINDOWS["billing.meter_event"]["timestamp"], "timestamp_too_far_in_past", "timestamp_in_future"
             ),
-            source="SDK's description: Must be within the past 35 calendar days or up to 5 minutes in the future.",
+            source="the SDK's description: Must be within the past 35 calendar days or up to 5 minutes in the future.",
         ),
     ),
     "billing_portal.configuration": (
@@ -250,21 +253,21 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         Rule(
             path="features.subscription_cancel.proration_behavior",
             check=ValueNeeds("create_prorations", "mode", "immediately"),
-            source="SDK's description: `create_prorations`, which is only compatible with `mode=immediately`",
+            source="the SDK's description: `create_prorations`, which is only compatible with `mode=immediately`",
         ),
     ),
     "issuing.cardholder": (
         Rule(
             path="individual.dob",
             check=YearsOld(13),
-            source="SDK's description: Cardholders must be older than 13 years old.",
+            source="the SDK's description: Cardholders must be older than 13 years old.",
         ),
     ),
     "terminal.configuration": (
         Rule(
             path="reboot_window.end_hour",
             check=DiffersFrom("start_hour"),
-            source="SDK's description: The value must be different than the start_hour.",
+            source="the SDK's description: The value must be different than the start_hour.",
         ),
     ),
     "webhook_endpoint": (Rule(path="url", check=Url(), source=_URLS),),
@@ -285,7 +288,7 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         Rule(
             path="optional_items",
             check=MostTogether(20, "line_items"),
-            source="SDK's description: There is a maximum of 20 combined line items and optional items.",
+            source="the SDK's description: There is a maximum of 20 combined line items and optional items.",
         ),
         Rule(path="line_items[].quantity", check=Between(least=0), source=_QUANTITIES),
         Rule(path="subscription_data.trial_period_days", check=Between(most=MOST_TRIAL_DAYS), source=_TRIAL_DAYS),
@@ -294,15 +297,15 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         Rule(
             path="custom_fields[].dropdown.default_value",
             check=OneOfItems("options", "value"),
-            source="SDK's description: Must match a `value` in the `options` array.",
+            source="the SDK's description: Must match a `value` in the `options` array.",
         ),
     ),
     "quote": (
         Rule(
             path="from_quote",
             check=Alone(("expires_at",)),
-            source="SDK's description: When using this parameter, you cannot specify any other parameters except for "
-            "`expires_at`.",
+            source="the SDK's description: When using this parameter, you cannot specify any other parameters except "
+            "for `expires_at`.",
         ),
         Rule(path="line_items[].quantity", check=Between(least=0), source=_QUANTITIES),
         Rule(path="subscription_data.trial_period_days", check=Between(most=MOST_TRIAL_DAYS), source=_TRIAL_DAYS),

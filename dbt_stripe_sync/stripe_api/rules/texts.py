@@ -84,13 +84,13 @@ class Matches(Struct, frozen=True):
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
         """Yield a fault if the whole text doesn't match."""
         if isinstance(value, str) and value and not re.fullmatch(self.pattern, value):
-            yield Fault(reason=f"is not {self.says}", message=f"Invalid value: must be {self.says}")
+            yield Fault(reason=f"must be {self.says}", message=f"Invalid value: must be {self.says}")
 
 
 class Email(Struct, frozen=True):
     """A text looks like an email address."""
 
-    says: str = "an email address: a name, `@`, and a domain with a dot, without blanks"
+    says: str = "an email address: a name, `@`, and a domain with a dot, without spaces"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
         """Yield a fault if it doesn't."""

@@ -369,7 +369,8 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _either(names: tuple[str, ...]) -> str:
-    return " or ".join(f"`{name}`" for name in names)
+    *others, last = (f"`{name}`" for name in names)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _inside(value: Any, path: str) -> Any:
