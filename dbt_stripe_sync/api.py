@@ -67,7 +67,7 @@ class Project:
 
     @cached_property
     def workload(self) -> Workload:
-        """The project's syncs, after they were checked."""
+        """The project's syncs, checked. Raises `ConfigError`."""
         return load_workload(self.options)
 
     def check(self) -> list[Problem]:
@@ -112,7 +112,7 @@ class Project:
         self.__dict__.pop("state", None)
 
     def calls_per_second(self, header: PlanHeader) -> float:
-        """How fast a plan's calls would leave."""
+        """The highest rate at which a plan's calls would be sent."""
         return self.workload.limits(livemode=header.livemode).account
 
     def run(
@@ -128,9 +128,9 @@ class Project:
 
         The first Ctrl-C, or a closed terminal, stops after the calls in flight; a second one stops immediately.
 
-        `agreed` says whether to send removals that can't be undone and that no `limits.max_removed` bounds. If it is a
-        function, it is called with the plan when there are any. Raises `PlanError` if they aren't approved
-        (`confirmation-required`). `review` sees every plan before it is sent, and may raise `PlanError`. The results
+        `agreed` approves removals that can't be undone and that no `limits.max_removed` covers. If it is a function, it
+        is called with the plan and those removals. Raises `PlanError` if they aren't approved
+        (`confirmation-required`). `review` gets every plan before it is sent, and may raise `PlanError`. The results
         and the report are written to `artifacts`.
         """
         from dbt_stripe_sync import pipeline
@@ -150,10 +150,10 @@ class Project:
         agreed: bool | Agree = False,
         review: Review | None = None,
     ) -> RunReport | None:
-        """Plan and apply only the rows that a run did not finish: those it rejected, skipped or left unknown.
+        """Plan and apply only the rows that a run did not finish: those it rejected, skipped or left unresolved.
 
-        `run` is the beginning of its id, by default the last run. Returns None if there are no such rows. `agreed` and
-        `review` work as in `run`.
+        `run` is its id or the first characters of it; the default is the last run. Returns None if there are no such
+        rows. `agreed` and `review` work as in `run`.
         """
         undone = self.state.undone(run)
         if not undone:
@@ -205,9 +205,9 @@ class Project:
 
     @contextmanager
     def undo_plan(self, run: str, *, out: Path | None = None) -> Iterator[Plan]:
-        """What `undo` would do: a plan like that of `plan`, which `apply` accepts, too.
+        """What `undo` would do: a plan that `apply` accepts, too.
 
-        `run` is the beginning of the run's id.
+        `run` is the run's id, or the first characters of it.
         """
         from dbt_stripe_sync.undo import make_undo_plan
 
@@ -229,8 +229,8 @@ class Project:
     ) -> RunReport:
         """Reverse what a run has changed.
 
-        `review` sees the plan first, and may raise `PlanError`. The rows don't change, so the next plan shows what the
-        run sent again.
+        `review` gets the plan first, and may raise `PlanError`. The models don't change, so the next plan shows
+        again what the run sent.
         """
         from dbt_stripe_sync import pipeline
         from dbt_stripe_sync.undo import undo
@@ -261,7 +261,7 @@ class Project:
     ) -> Written:
         """Write a first sync for a model into its YAML.
 
-        `fields` are parameters with their columns. `ask` chooses the key among the columns if it can't be determined.
+        `fields` are pairs of a parameter and its column. `ask` chooses the key from the columns if it can't be derived.
         Needs the warehouse, but no Stripe key. Raises `ConfigError`.
         """
         from dbt_stripe_sync.authoring.scaffold import FirstSync, find_model, write_first_sync
@@ -284,10 +284,10 @@ class Project:
         return run_to_end(import_account(self.options, wanted, self._clock))
 
     def docs(self, out: Path | None = None) -> tuple[Path, bool, tuple[Problem, ...]]:
-        """Write exposures of all syncs among the models.
+        """Write an exposure for every sync to the models folder.
 
-        Returns the path, whether the file has changed, and the exposures that are left out because dbt doesn't allow
-        them to refer to their model.
+        Returns the path, whether the file has changed, and a problem for each exposure that is left out because dbt
+        doesn't allow it to refer to its model.
         """
         from dbt_stripe_sync.authoring.exposures import FILE as EXPOSURES
         from dbt_stripe_sync.authoring.exposures import Referrer, find_left_out, write_exposures
@@ -299,7 +299,7 @@ class Project:
         return file, write_exposures(syncs, file, referrer), tuple(find_left_out(syncs, referrer))
 
     def write_log(self, *, take_over: bool = False) -> LogWritten:
-        """Write what the log in the warehouse lacks, and compare the rest.
+        """Bring the log in the warehouse up to date, and check what is there.
 
         `take_over` continues the log of another state. Needs no Stripe key. Raises `SyncError`.
         """
@@ -310,7 +310,7 @@ class Project:
             return run_to_end(write_log(self.workload, state, everything=True, take_over=take_over))
 
     def write_log_source(self, out: Path | None = None) -> tuple[Path, bool]:
-        """Write the dbt source of the log among the models. Returns the path, and whether the file has changed."""
+        """Write a dbt source for the log to the models folder. Returns the path, and whether the file has changed."""
         from dbt_stripe_sync.authoring.log_source import FILE as SOURCE
         from dbt_stripe_sync.authoring.log_source import write_source
         from dbt_stripe_sync.warehouse_log import check_log_wanted
@@ -327,13 +327,13 @@ class Project:
 
     @staticmethod
     def schema() -> dict[str, Any]:
-        """The JSON Schema of `meta.stripe_sync`, for editors."""
+        """The JSON Schema of the `stripe_sync` block, for editors."""
         from dbt_stripe_sync.config.schema import build_schema
 
         return build_schema(read_catalog())
 
     def debug(self) -> list[Check]:
-        """Check every part that a run needs."""
+        """Check the project, the warehouse, the key and the state one by one."""
         from dbt_stripe_sync.look.health import check_health
 
         return list(check_health(self.options))
@@ -347,7 +347,7 @@ class Project:
 
     @property
     def artifacts(self) -> tuple[Path, Path]:
-        """The folder in which each run writes its results (JSON) and its report (HTML)."""
+        """The files to which each run writes its results (JSON) and its report (HTML)."""
         from dbt_stripe_sync.artifacts import PAGE, RESULTS
 
         folder = self.workload.dbt.target_path

@@ -87,7 +87,7 @@ async def run(
 ) -> RunReport:
     """Settle, plan, ask about permanent removals, and apply: what `dbt-stripe-sync` does without a command.
 
-    Raises `PlanError` if the plan isn't approved; then nothing of it was sent.
+    Raises `PlanError` if the plan isn't approved; then none of it was sent.
     """
     started = parts.clock.now()
     run_id = new_run_id(started)

@@ -47,7 +47,11 @@ if TYPE_CHECKING:
 
 
 class ProjectOptions(Struct, frozen=True, kw_only=True):
-    """Which dbt project, and which of its syncs, with dbt's own options of the same names."""
+    """The options that the commands share: which dbt project, which of its syncs, and how to reach everything.
+
+    They have the names of the command line, except for `variables` (`--vars`) and `dbt_state` (`--state`).
+    `wait_for_lock` is in seconds.
+    """
 
     project_dir: Path = Path()
     profiles_dir: Path | None = None

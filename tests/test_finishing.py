@@ -170,7 +170,7 @@ def test_items_of_a_finalized_invoice_lose_nothing_by_a_new_name_of_their_sync(b
 
     first, again = billed.cli(), billed.cli()
 
-    # Stripe lets nothing of them be changed any more, so their tags have the old name for good.
+    # Stripe lets none of them be changed anymore, so their tags have the old name for good.
     assert (first.exit_code, again.exit_code) == (0, 0), first.text
     assert billed.write_calls() == []
     billed.table("lines", "SELECT * REPLACE (cents + 1 AS cents) FROM lines")

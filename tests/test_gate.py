@@ -61,7 +61,7 @@ def test_a_failing_test_of_error_severity_holds_the_model_and_its_children(sampl
 
     assert built == 1
     assert held.exit_code == 1
-    assert "error[model-held]: nothing of `stripe_products` is sent: the test `accepted_values" in held.text
+    assert "error[model-held]: nothing is sent for `stripe_products`: the test `accepted_values" in held.text
     assert products_held == 0
     assert stripe.count("customer") == 11
     assert overridden.exit_code == 0, overridden.err
@@ -76,7 +76,7 @@ def test_a_model_that_failed_is_held_and_the_run_says_so(customers):
     overridden = customers.cli("run", "--ignore-dbt-results")
 
     assert held.exit_code == 1
-    assert "nothing of `customers` is sent: `customers` failed in dbt's last run" in held.text
+    assert "nothing is sent for `customers`: `customers` failed in dbt's last run" in held.text
     assert before == 0
     assert overridden.exit_code == 0
     assert customers.stripe.count("customer") == 3
@@ -314,7 +314,7 @@ def test_results_can_be_required(tested, statuses, reason):
     ran = tested.cli()
 
     assert ran.exit_code == 1
-    assert f"error[model-held]: nothing of `customers` is sent: {reason}" in ran.text
+    assert f"error[model-held]: nothing is sent for `customers`: {reason}" in ran.text
     assert tested.stripe.count("customer") == 0
 
 

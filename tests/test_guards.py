@@ -326,7 +326,7 @@ def test_on_a_terminal_nothing_is_asked_where_the_project_has_agreed(leaving):
 
 # ── limits ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-RAISE = "hint: if this is intended, raise the limit; until then nothing of this sync is sent"
+RAISE = "hint: if this is intended, raise the limit; until then nothing is sent for this sync"
 CHANGED = "SELECT * REPLACE (name || '!' AS name) FROM customers"
 LEFT = "SELECT * FROM customers WHERE id = 1"
 TOO_LONG = "SELECT * REPLACE (CASE WHEN id > 1 THEN repeat('x', 600) ELSE name END AS name) FROM customers"

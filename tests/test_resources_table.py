@@ -59,7 +59,7 @@ def render_page() -> str:
             *map(section, other),
             "## Resources that can't be synced\n\n| resource | reason |\n|---|---|",
             *(f"| `{name}` | {reason} |" for name, reason in sorted(refused.items())),
-            "\n## API v2\n\n`resource:` can't name what the SDK creates only through API v2.\n",
+            "\n## API v2\n\nA `resource:` can't be an object that the SDK creates only through API v2.\n",
             "| API v2 | alternative, or reason |\n|---|---|",
             *(f"| `{name}` | {reason} |" for name, reason in sorted(REFUSED_V2.items())),
             "",

@@ -42,7 +42,7 @@ MODULES = {
 SUMMARIES = {
     "run": "Plan and apply: make Stripe match the models.",
     "plan": "Show what would change in Stripe, and send nothing.",
-    "apply": "Send a plan that `plan --out` saved. A stale plan is refused.",
+    "apply": "Send a plan that `plan --out` saved, unless it is stale.",
     "retry": "Retry only what a run didn't finish.",
     "undo": "Reverse what RUN changed, as far as Stripe allows.",
     "runs": "List the runs, the newest first.",

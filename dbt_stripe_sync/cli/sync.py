@@ -136,9 +136,9 @@ def plan(
 @click.option("--fail-fast", is_flag=True, help="Stop at the first row that Stripe rejects.")
 @RESULTS
 def apply(project: Project, screen: Screen, *, plan_file: Path, fail_fast: bool, output: str | None) -> int:
-    """Send a plan that `plan --out` saved. A stale plan is refused.
+    """Send a plan that `plan --out` saved, unless it is stale.
 
-    It doesn't ask for confirmation. To continue one that was interrupted, apply the same FILE again.
+    Doesn't ask for confirmation. To continue an interrupted `apply`, run it again with the same FILE.
     """
     with screen.progress() as progress:
         report = project.apply(plan_file, progress=progress, fail_fast=fail_fast)

@@ -170,7 +170,7 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {**dict.fromkeys(THRESHOLDS, threshold), MAX_READS: count},
-                "description": "If one of these limits (`500` or `10%`) is exceeded, nothing of the sync is sent.",
+                "description": "If one of these limits (`500` or `10%`) is exceeded, nothing is sent for the sync.",
             },
             "nulls": _NULLS,
             "after": {

@@ -45,7 +45,7 @@ def find_stale(
     if held and results.builds and manifest.invocation_id not in {"", results.invocation_id}:
         yield Problem(
             code="stale-run-results",
-            summary="dbt's last results are from another run than its manifest, and they hold back models",
+            summary="dbt's last results and its manifest are from different runs, and the results hold back models",
             where=Location(file=str(project.target_path / "run_results.json")),
             hint="run `dbt build` again, or ignore them with `--ignore-dbt-results`",
             severity=Severity.WARNING,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class SyncSummary(Struct, frozen=True, kw_only=True):
     """One sync: its rows, how many were unchanged or rejected by a check, and its changes by status.
 
-    `held` is the reason if nothing of it was sent. `done` counts the changes that succeeded, by action.
+    `held` is the reason if none of it was sent. `done` counts the changes that succeeded, by action.
     """
 
     sync: str

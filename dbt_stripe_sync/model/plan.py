@@ -245,7 +245,7 @@ class Agree(Protocol):
     """Decides whether to send a plan with permanent removals that no limit of the project bounds."""
 
     def __call__(self, plan: Plan, removals: Sequence[PermanentRemovals], /) -> bool:
-        """Called once the plan is made and before anything of it is sent; `removals` are those to approve."""
+        """Called once the plan is made and before any part of it is sent; `removals` are those to approve."""
         ...
 
 

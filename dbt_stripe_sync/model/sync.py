@@ -200,7 +200,7 @@ class Threshold(Struct, frozen=True, kw_only=True):
 class Limits(Struct, frozen=True, kw_only=True):
     """The limits of a sync.
 
-    If one is exceeded, nothing of the sync is sent. `max_reads` is how many reads of Stripe its part of a plan may
+    If one is exceeded, nothing is sent for the sync. `max_reads` is how many reads of Stripe its part of a plan may
     take.
     """
 

@@ -269,7 +269,7 @@ class Page:
         ]
 
     def _rejected_row(self, sync: str, problem: Problem) -> list[Any]:
-        """A row that was rejected before anything of it was sent."""
+        """A row that was rejected before any part of it was sent."""
         detail = {"failure": {"message": problem.summary, "code": problem.code}, "reason": problem.hint}
         is_drifted = verdict_of(problem) == "drifted"
         status = _DRIFTED if is_drifted else _STATUSES.index(Status.REJECTED)

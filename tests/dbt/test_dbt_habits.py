@@ -123,7 +123,7 @@ def check_retry(habits):
 
     assert (code, again) == (1, 0), said
     assert held.exit_code == 1
-    assert "nothing of `people` is sent: `people` failed in dbt's last run" in held.text
+    assert "nothing is sent for `people`: `people` failed in dbt's last run" in held.text
     assert held_customers == 0
     assert ran.exit_code == 0, ran.text
     assert habits.where_people_were_built() == ["dev"]

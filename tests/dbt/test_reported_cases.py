@@ -144,7 +144,7 @@ def test_a_failed_test_holds_its_model_where_its_failures_are_stored(project, se
     assert ran.exit_code == (1 if is_failure else 0)
     if not is_failure:
         return
-    assert "nothing of `m_sync` is sent: the test `accepted_values_m_name__Bob` failed in dbt's last run" in ran.text
+    assert "nothing is sent for `m_sync`: the test `accepted_values_m_name__Bob` failed in dbt's last run" in ran.text
     assert project.stripe.count("product") == 0
 
 

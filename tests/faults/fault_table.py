@@ -32,7 +32,7 @@ TURNED_AWAY = (
     "Stripe did nothing. The same call is retried as long as other calls succeed, at least {attempts} times. After "
     "that the row is `rejected`."
 )
-REPLAYED = "Sends the open calls again under their old keys. Stripe repeats its first answer, or carries them out now."
+REPLAYED = "Sends the open calls again under their old keys. Stripe repeats its first answer, or executes them now."
 LOOKED_FOR = "Looks for the tag in Stripe's lists. It records what exists, and creates what is missing under a new key."
 PLANNED = "Plans the remaining rows and sends them."
 NOTHING = "Runs as usual: the state knows what was sent."
@@ -150,15 +150,15 @@ STRIPE_FAULTS = (
             lasting="rejected",
         )
         for reason, slows in (
-            ("global-rate", "All calls slow down to half their pace, and speed up again later."),
-            ("endpoint-rate", "Calls to this endpoint slow down to half their pace, and speed up again later."),
+            ("global-rate", "All calls slow down to half the rate, and recover later."),
+            ("endpoint-rate", "Calls to this endpoint slow down to half the rate, and recover later."),
             ("global-concurrency", "Half as many calls run at once, until calls succeed again."),
             ("endpoint-concurrency", "Half as many calls to this endpoint run at once, until calls succeed again."),
-            ("resource-specific", "The pace stays the same: the limit is the object's own."),
+            ("resource-specific", "The rate stays the same, because the limit applies to that object."),
         )
     ),
     StripeFault(
-        name="429 `lock_timeout`: another call has the object",
+        name="429 `lock_timeout`: another request holds the object",
         fault=Fault.lock_timeout,
         happens=TURNED_AWAY,
         seen=("rejected[lock_timeout]",),
@@ -232,7 +232,7 @@ SLOW = OtherFault(
 )
 FULL_EARLY = OtherFault(
     name="the disk is full while the plan is made",
-    happens="Nothing of the plan is sent, and the partly written plan is removed.",
+    happens="None of the plan is sent, and the partly written plan is removed.",
     seen=("error[plan-unwritable]", "the plan can't be written", "free some space"),
     next_run=PLANNED,
     exit_code=2,
@@ -255,7 +255,7 @@ DAMAGED = OtherFault(
     name="the state file is damaged",
     happens="Nothing is sent, and the file is left unchanged. A damaged state is never replaced by a new one.",
     seen=("error[state-damaged]", "the state can't be read", "state rebuild"),
-    next_run="After you move the file away, restore a backup if there is one, and run `state rebuild`: finds every "
+    next_run="After you move the file away, restore a backup if there is one, and run `state rebuild`: knows every "
     "object by its tag, and creates none.",
     exit_code=2,
 )
@@ -267,14 +267,14 @@ BEHIND = OtherFault(
     exit_code=2,
 )
 NEWER = OtherFault(
-    name="the state file is of a newer version",
+    name="a newer version wrote the state file",
     happens="Nothing is sent, and the file is left unchanged.",
     seen=("error[state-newer]", "upgrade dbt-stripe-sync"),
     next_run="With that version: runs as usual.",
     exit_code=2,
 )
 WAREHOUSE = OtherFault(
-    name="the warehouse dies in the middle of a read",
+    name="the warehouse fails in the middle of a read",
     happens="Nothing is sent: rows that weren't read must not count as removed from the model.",
     seen=("error[read-failed]", "reading model `customers` failed"),
     next_run=PLANNED,
@@ -299,24 +299,24 @@ OWED_AGAIN = (
     "`state settle SYNC KEY` drops it."
 )
 END_REFUSED = OtherFault(
-    name="the end of a replaced object is refused",
-    happens="The new object exists and is recorded. The state records that the end of the old one is owed.",
+    name="Stripe refuses to archive a replaced object",
+    happens="The new object exists and is recorded. The state records that archiving the old one is owed.",
     seen=("owed: archive", "a new object has replaced it", "state settle"),
     next_run=OWED_AGAIN,
     exit_code=1,
 )
 END_LOST = OtherFault(
-    name="the end of a replaced object gets no answer",
-    happens="The new object exists and is recorded. The end of the old one is `unknown` and owed.",
+    name="archiving a replaced object gets no answer",
+    happens="The new object exists and is recorded. Archiving the old one is `unknown` and owed.",
     seen=("owed: archive", "unresolved[connection]", "state settle"),
     next_run=f"{REPLAYED} A step that is done is no longer owed.",
     exit_code=1,
 )
 END_KILLED = OtherFault(
-    name="SIGKILL between a new object and the end of the old one",
-    happens="The same commit that records the new object records that the end is owed.",
+    name="SIGKILL after the new object is created and before the old one is archived",
+    happens="The commit that records the new object also records that archiving the old one is owed.",
     seen=(),
-    next_run="Ends the old object, once.",
+    next_run="Archives the old object, once.",
     exit_code=-9,
 )
 HOLDER_REFUSED = OtherFault(
@@ -334,8 +334,8 @@ DEPENDENT_STAYS = OtherFault(
     exit_code=1,
 )
 VALUE_TAKEN = OtherFault(
-    name="two rows ask for a value that only one object can have",
-    happens="One row gets it. The other one is rejected before any call.",
+    name="two rows want a value that only one object can have",
+    happens="One row gets it. The other is rejected before any call.",
     seen=("value-taken", "only one object can have this `lookup_key`"),
     next_run=PLANNED,
     exit_code=1,

@@ -159,7 +159,7 @@ def test_what_replaces_and_removes_says_how():
 def test_a_held_sync_says_why_once_and_what_to_do():
     problem = Problem(
         code="model-held",
-        summary="nothing of `customers` is sent: model `stripe_customers` failed in dbt",
+        summary="nothing is sent for `customers`: model `stripe_customers` failed in dbt",
         where=Location(model="stripe_customers"),
         hint="fix it and run `dbt build` again",
     )

@@ -85,7 +85,7 @@ def check_limits(sync: Sync, *, changes: int, removed: int, rejected: int, recor
                 code=name.replace("_", "-"),
                 summary=f"{counted(count, 'row')} {what}, {share}: `limits.{name}` of `{sync.name}` is {limit}",
                 where=sync.where.at_field("limits", name),
-                hint="if this is intended, raise the limit; until then nothing of this sync is sent",
+                hint="if this is intended, raise the limit; until then nothing is sent for this sync",
             )
 
 

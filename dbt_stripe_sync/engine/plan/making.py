@@ -355,7 +355,7 @@ def _less(counted: Mapping[str, int], gone: Iterable[str]) -> dict[str, int]:
 def _held_problem(sync: Sync, reason: str) -> Problem:
     return Problem(
         code="model-held",
-        summary=f"nothing of `{sync.name}` is sent: {reason}",
+        summary=f"nothing is sent for `{sync.name}`: {reason}",
         where=Location(file=sync.model.file, model=sync.model.name),
         hint="fix it and run `dbt build` again, or add `--ignore-dbt-results`",
     )

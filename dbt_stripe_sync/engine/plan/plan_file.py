@@ -290,7 +290,7 @@ def _unwritable(path: Path, error: OSError) -> PlanError:
             code="plan-unwritable",
             summary=f"the plan can't be written: {(error.strerror or type(error).__name__).lower()}",
             where=Location(file=str(path)),
-            hint="free some space, or make its folder writable, and run again: nothing of this plan was sent",
+            hint="free some space, or make its folder writable, and run again: none of this plan was sent",
         )
     )
 
