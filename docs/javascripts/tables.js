@@ -12,7 +12,7 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
   for (const link of document.querySelectorAll(".md-typeset td a")) {
-    if (!link.children.length) link.replaceChildren(...breakable(link.textContent));
+    if (!link.children.length) link.replaceChildren(...breakable(link.textContent, /(?<=[/_])(?=\w)/));
   }
   for (const code of document.querySelectorAll(".md-typeset :not(pre) > code")) {
     const words = code.textContent.split(/(\s+)/);
@@ -34,7 +34,7 @@ function whole(word) {
 }
 
 // `phases[].items[].price_data.unit_amount_decimal` may break after its dots, `rejected[rate_limit]` at its bracket.
-function breakable(word) {
-  const parts = word.split(/(?<=[\w\]][.:/])(?=\w)|(?=\[\w)/);
+function breakable(word, places = /(?<=[\w\]][.:/])(?=\w)|(?=\[\w)/) {
+  const parts = word.split(places);
   return parts.flatMap((part, at) => (at ? [document.createElement("wbr"), part] : [part]));
 }

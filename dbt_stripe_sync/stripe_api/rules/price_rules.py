@@ -128,9 +128,9 @@ def _custom_amounts(resource: str) -> tuple[Rule, ...]:
         for rule in (
             # A guess: `least-charges`.
             Rule(path=f"{path}.minimum", check=LeastCharge(), source=None),
-            Rule(path=path, check=InOrder("minimum", "maximum"), source=_CUSTOM_AMOUNT),
-            Rule(path=path, check=InOrder("minimum", "preset"), source=_CUSTOM_AMOUNT),
-            Rule(path=path, check=InOrder("preset", "maximum"), source=_CUSTOM_AMOUNT),
+            Rule(path=path, check=InOrder("minimum", "maximum", are_amounts=True), source=_CUSTOM_AMOUNT),
+            Rule(path=path, check=InOrder("minimum", "preset", are_amounts=True), source=_CUSTOM_AMOUNT),
+            Rule(path=path, check=InOrder("preset", "maximum", are_amounts=True), source=_CUSTOM_AMOUNT),
         )
     )
 

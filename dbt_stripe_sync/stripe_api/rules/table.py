@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ITEMS = "docs.stripe.com/changelog/dahlia/2026-08-26/flexible-subscription-item-limits"
-_TRIAL_DAYS = 'stripe/stripe-ruby#804: "The maximum number of trial period days is 730 (2 years)."'
+_TRIAL_DAYS = 'github.com/stripe/stripe-ruby/issues/804: "The maximum number of trial period days is 730 (2 years)."'
 _ANCHOR = (
     "github.com/stripe/stripe-dotnet/issues/1754; the SDK's description of `phases[].start_date`: Must "
     "be set on the first phase."
 )
 _TAX_IDS = (
-    "docs.stripe.com/billing/customer/tax-ids; docs.stripe.com/error-codes#tax-id-invalid; the forms: "
+    "docs.stripe.com/billing/customer/tax-ids; docs.stripe.com/error-codes#tax-id-invalid; for the formats "
     "ec.europa.eu/taxation_customs/vies"
 )
 _URLS = "docs.stripe.com/error-codes#url-invalid"
@@ -85,7 +85,9 @@ _PENDING_UPDATES = (
     "docs.stripe.com/billing/subscriptions/pending-updates-reference#supported-attributes; "
     "docs.stripe.com/changelog/dahlia/2026-05-27/pending-subscription-update-metadata"
 )
-_DUE_DATE = 'stripe/stripe-python#925: "Invalid timestamp: must be an integer Unix timestamp in the future."'
+_DUE_DATE = (
+    'github.com/stripe/stripe-python/issues/925: "Invalid timestamp: must be an integer Unix timestamp in the future."'
+)
 _PRICES_ONCE = "github.com/stripe-archive/submigrate/issues/1, which quotes Stripe"
 _INSTALLMENTS = "the SDK's description: For `fixed_count` installment plans, this is required."
 _COUPONS = "docs.stripe.com/api/coupons/create"

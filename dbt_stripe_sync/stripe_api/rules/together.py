@@ -187,7 +187,7 @@ class NotBeside(Struct, frozen=True):
     @property
     def says(self) -> str:
         """The rule in words."""
-        return f"not if the request or the object has `{self.other}`"
+        return f"not with `{self.other}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """Yield a fault if the request, or the object as far as it is known, has the other parameter."""
@@ -294,29 +294,30 @@ class Ascending(Struct, frozen=True):
 
 
 class InOrder(Struct, frozen=True):
-    """Of two times in a hash, the later one isn't before the earlier one. The path is that of the hash.
+    """Of two times or amounts inside a hash, the later one is not below the other; the path leads to the hash.
 
-    `earlier` and `later` are dotted paths below the hash. `strictly` says that the times can't be equal either.
+    Each is a dotted path below the hash.
     """
 
     earlier: str
     later: str
-    strictly: bool = False
+    are_amounts: bool = False
 
     @property
     def says(self) -> str:
         """The rule in words."""
-        return f"`{self.later}` {'after' if self.strictly else 'not before'} `{self.earlier}`"
+        return f"`{self.later}` {'at least' if self.are_amounts else 'not before'} `{self.earlier}`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Yield a fault if they aren't in order, unless one of them isn't a time."""
+        """No fault if they are in order, or if one of them is not a whole number."""
         one, other = (_inside(value, path) for path in (self.earlier, self.later))
-        if not all(isinstance(time, int) and not isinstance(time, bool) for time in (one, other)):
+        if not all(isinstance(number, int) and not isinstance(number, bool) for number in (one, other)):
             return
-        if other < one or (self.strictly and other == one):
+        if other < one:
+            what, order = ("amount", "at least") if self.are_amounts else ("period", "after")
             yield Fault(
-                reason=f"must be {'after' if self.strictly else 'at or after'} `{self.earlier}`",
-                message=f"Invalid period: `{self.later}` must be after `{self.earlier}`.",
+                reason=f"must be {'at least' if self.are_amounts else 'at or after'} `{self.earlier}`",
+                message=f"Invalid {what}: `{self.later}` must be {order} `{self.earlier}`.",
                 within=tuple(self.later.split(".")),
             )
 
