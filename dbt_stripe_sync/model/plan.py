@@ -46,12 +46,12 @@ class SyncCounts(Struct, frozen=True, kw_only=True):
     - `after` names the syncs that must finish before it starts.
     - `part_of` names the sync with which the results of a separate lane are reported.
     - `drifted` are the rows whose objects others have changed in Stripe, and which the plan leaves unchanged.
-    - `reads` is how many requests it took to compare the rows with Stripe.
+    - `reads` is the number of requests that compared the rows with Stripe.
     - `kinds` counts the changes by what they do (`kind_of`).
 
-    After the plan was sent, `ended` counts the rows' changes by their status, and `steps` further steps, such as the
-    end of a replaced object. `before` is how many an earlier `apply` of the plan had done, `earlier` the results of
-    changes that an earlier run had left open.
+    After the plan was sent, `ended` counts the rows' changes by their status, and `steps` further steps, such as
+    archiving a replaced object. `before` is the number of changes that an earlier `apply` of the plan had
+    made, and `earlier` the results of changes that an earlier run had left open.
     """
 
     sync: str
@@ -208,8 +208,8 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     - `refreshes` are record updates that need no call.
     - `owed` are steps of earlier changes that are still to be done.
-    - `reads` is how many requests planning took.
-    - `digest` covers the whole plan, and `signature` is its signature by the state that the plan was made from.
+    - `reads` is the number of requests that planning took.
+    - `digest` covers the whole plan, and `signature` is the signature of the digest by the state that it was made from.
     """
 
     header: PlanHeader
@@ -224,7 +224,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class PlanOptions(Struct, frozen=True, kw_only=True):
-    """Options of a plan.
+    """What a plan compares and how much it may change.
 
     `full_refresh` compares every row by its parameters; `most_changes` limits the number of changes. `refresh` reads
     every object back from Stripe and reports what others have changed. `only` names the keys, by sync, of the rows to

@@ -28,7 +28,7 @@ def new_run_id(now: datetime) -> str:
 
 
 class Status(Enum):
-    """How one change ended. An `UNKNOWN` one may have succeeded: the next run finds out before anything else."""
+    """How one change ended. An `UNKNOWN` change may have happened: the next run finds out first."""
 
     SUCCEEDED = "succeeded"
     REJECTED = "rejected"
@@ -116,7 +116,7 @@ def _names(message: str, stripe_id: str) -> bool:
 
 
 class RunStatus(Enum):
-    """How a run ended: `PARTIAL` means that something was rejected, skipped, held or is unknown."""
+    """How a run ended: `PARTIAL` means that something was rejected, skipped or held back, or is unknown."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -126,7 +126,7 @@ class RunStatus(Enum):
 
 
 class RunReport(Struct, frozen=True, kw_only=True):
-    """What a run did, for the text, JSON and HTML views. `outcomes` can be walked many times.
+    """What a run did, for the text, JSON and HTML views. `outcomes` can be iterated over many times.
 
     `reads` are those of its `requests` that changed nothing, None if that is no longer known. `owed` are the steps that
     were still to be done when it ended.

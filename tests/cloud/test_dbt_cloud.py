@@ -493,6 +493,15 @@ def test_trigger_takes_the_options_of_run(job):
     assert job.stripe.count("customer") == 0
 
 
+@pytest.mark.parametrize("option", ["--build", "--defer"])
+def test_trigger_has_no_options_of_a_build_because_the_job_decides_it(job, option):
+    ran = job.cli("cloud", "trigger", "7", option)
+
+    assert ran.exit_code == 2
+    assert f"No such option: {option}" in ran.text or f"No such option '{option}'" in ran.text
+    assert job.stripe.count("customer") == 0
+
+
 def test_a_run_is_waited_for_where_that_is_asked(remote):
     run = remote.cloud.add_run(good(remote), status=RUNNING, ahead=[RUNNING, SUCCESS])
 
