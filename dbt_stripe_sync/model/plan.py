@@ -209,7 +209,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     - `refreshes` are record updates that need no call.
     - `owed` are steps of earlier changes that are still to be done.
     - `reads` is the number of requests that planning took.
-    - `digest` covers the whole plan, and `signature` is the signature of the digest by the state that it was made from.
+    - `digest` covers the whole plan, and `signature` is its signature by the state that the plan was made from.
     """
 
     header: PlanHeader

@@ -28,7 +28,7 @@ def new_run_id(now: datetime) -> str:
 
 
 class Status(Enum):
-    """How one change ended. An `UNKNOWN` change may have happened: the next run finds out first."""
+    """How one change ended. An `UNKNOWN` change may have succeeded: the next run finds out first."""
 
     SUCCEEDED = "succeeded"
     REJECTED = "rejected"

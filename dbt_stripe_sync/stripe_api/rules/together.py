@@ -187,7 +187,7 @@ class NotBeside(Struct, frozen=True):
     @property
     def says(self) -> str:
         """The rule in words."""
-        return f"not with `{self.other}`"
+        return f"not if the request or the object has `{self.other}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """Yield a fault if the request, or the object as far as it is known, has the other parameter."""
@@ -294,9 +294,9 @@ class Ascending(Struct, frozen=True):
 
 
 class InOrder(Struct, frozen=True):
-    """Of two times or amounts inside a hash, the later one is not below the other; the path leads to the hash.
+    """Of two times or amounts in a hash, the later one isn't below the earlier one. The path is that of the hash.
 
-    Each is a dotted path below the hash.
+    `earlier` and `later` are dotted paths below the hash.
     """
 
     earlier: str
@@ -309,7 +309,7 @@ class InOrder(Struct, frozen=True):
         return f"`{self.later}` {'at least' if self.are_amounts else 'not before'} `{self.earlier}`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """No fault if they are in order, or if one of them is not a whole number."""
+        """Yield a fault if they aren't in order, unless one of them isn't a whole number."""
         one, other = (_inside(value, path) for path in (self.earlier, self.later))
         if not all(isinstance(number, int) and not isinstance(number, bool) for number in (one, other)):
             return
