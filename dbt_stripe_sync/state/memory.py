@@ -1,4 +1,4 @@
-"""How much memory DuckDB may use to compare rows before it spills to disk: from the machine, or from the setting."""
+"""How much memory DuckDB may use before it spills to disk: from the machine, or from the setting."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ MEGABYTE = 1024 * 1024
 SHARE = 4
 LEAST_MEGABYTES = 256
 MOST_MEGABYTES = 384
+# A thread with less may not be able to sort what it has spilled (duckdb.org/docs/stable/guides/performance/environment):
+# for four threads, 384 MB were too little to sort the results of a million changes.
+MEGABYTES_OF_THREAD = 128
 # docs.kernel.org/admin-guide/cgroup-v2.html, and version 1: the memory that a container may use.
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
@@ -21,6 +24,11 @@ def choose_megabytes(wanted: int | None) -> int:
     if wanted is not None:
         return wanted
     return max(LEAST_MEGABYTES, min(MOST_MEGABYTES, read_megabytes() // SHARE))
+
+
+def choose_threads(megabytes: int, available: int) -> int:
+    """As many threads as the memory allows, out of those that are available."""
+    return max(1, min(available, megabytes // MEGABYTES_OF_THREAD))
 
 
 def read_megabytes(limits: tuple[Path, ...] = LIMITS) -> int:

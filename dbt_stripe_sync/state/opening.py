@@ -12,7 +12,7 @@ import duckdb
 from dbt_stripe_sync.model.errors import StateError
 from dbt_stripe_sync.state.compaction import close_without_values, fresh_path
 from dbt_stripe_sync.state.lock import LOCKED, hold_lock
-from dbt_stripe_sync.state.memory import choose_megabytes
+from dbt_stripe_sync.state.memory import choose_megabytes, choose_threads
 from dbt_stripe_sync.state.migrations import migrate
 from dbt_stripe_sync.state.place import LEASED, StatePlace
 from dbt_stripe_sync.state.problems import cannot_open, cannot_write
@@ -142,11 +142,12 @@ def _create(path: Path) -> None:
 
 
 def _connect(path: Path, memory_mb: int | None = None) -> duckdb.DuckDBPyConnection:
+    megabytes = choose_megabytes(memory_mb)
     try:
         connection = duckdb.connect(
             str(path),
             config={
-                "memory_limit": f"{choose_megabytes(memory_mb)}MB",
+                "memory_limit": f"{megabytes}MB",
                 "temp_directory": str(_spill_folder(path)),
                 "preserve_insertion_order": "false",
                 # Everything needed comes with DuckDB: nothing is downloaded without the user's knowledge.
@@ -155,6 +156,8 @@ def _connect(path: Path, memory_mb: int | None = None) -> duckdb.DuckDBPyConnect
         )
         # In a notebook, DuckDB would draw a progress bar into the caller's output.
         connection.execute("SET enable_progress_bar = false")
+        ((available,),) = connection.execute("SELECT current_setting('threads')").fetchall()
+        connection.execute(f"SET threads = {choose_threads(megabytes, available)}")
     except (duckdb.Error, OSError) as error:
         raise cannot_open(path, error) from None
     return connection

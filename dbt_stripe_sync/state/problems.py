@@ -155,7 +155,8 @@ def _no_memory(path: Path) -> StateError:
             code="state-memory",
             summary="the state needs more memory, or more space for temporary files, than is available",
             where=Location(file=str(path)),
-            hint="free some memory and some space next to the state, and run again: nothing was lost",
+            hint="raise `memory_mb` in vars.stripe_sync, or free some space next to the state, and run again: "
+            "nothing was lost",
         )
     )
 

@@ -8,7 +8,7 @@ import pytest
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.state.access import open_state
-from dbt_stripe_sync.state.memory import MEGABYTE, choose_megabytes, read_megabytes
+from dbt_stripe_sync.state.memory import MEGABYTE, choose_megabytes, choose_threads, read_megabytes
 from dbt_stripe_sync.state.place import StatePlace
 
 
@@ -33,6 +33,19 @@ def test_what_is_set_is_what_duckdb_may_take(tmp_path):
     with open_state(place, identity=None, clock=SystemClock()) as state:
         (limit,) = state.workspace.execute("SELECT current_setting('memory_limit')").fetchone()
     assert limit == "286.1 MiB"
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "available", "chosen"), [(384, 16, 3), (384, 2, 2), (256, 8, 2), (100, 8, 1), (4_000, 16, 16)]
+)
+def test_a_machine_with_many_cores_has_no_more_threads_than_the_memory_allows(megabytes, available, chosen):
+    assert choose_threads(megabytes, available) == chosen
+
+
+def test_a_state_with_little_memory_uses_one_thread(tmp_path):
+    place = StatePlace(path=tmp_path / "state.duckdb", memory_mb=100)
+    with open_state(place, identity=None, clock=SystemClock()) as state:
+        assert state.workspace.execute("SELECT current_setting('threads')").fetchall() == [(1,)]
 
 
 def test_a_statement_that_needs_more_memory_runs_again_with_one_thread_and_then_fails(tmp_path):
