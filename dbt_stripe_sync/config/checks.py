@@ -10,7 +10,7 @@ from dbt_stripe_sync.model.counting import counted, with_article
 from dbt_stripe_sync.model.lifecycle import Mode, Removal, stays_when_replaced
 from dbt_stripe_sync.model.metadata import METADATA_KEYS, METADATA_KEYS_OF_ROW, METADATA_NAME_CHARACTERS
 from dbt_stripe_sync.model.params import ParamKind
-from dbt_stripe_sync.model.sync import ChildRows, ListOf, Lookup, Nulls, SyncRef, WhenEnded, WhenReplaced
+from dbt_stripe_sync.model.sync import ChildRows, ListOf, Lookup, Nulls, SyncRef, WhenEnded, WhenReplaced, values_in
 from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Location
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.params import Param, Resource
-    from dbt_stripe_sync.model.sync import FieldMapping, Sync, Value
+    from dbt_stripe_sync.model.sync import FieldMapping, Sync
 
 METADATA = "metadata"
 
@@ -324,15 +324,8 @@ def _check_reference(
 
 def references_in(fields: Iterable[FieldMapping]) -> Iterator[tuple[SyncRef | Lookup, Location]]:
     """Every reference to another object in some fields, at any depth, with its location."""
-    for field in fields:
-        yield from _references_of(field.value, field.where)
-
-
-def _references_of(value: Value, where: Location) -> Iterator[tuple[SyncRef | Lookup, Location]]:
-    if isinstance(value, SyncRef | Lookup):
-        yield value, where
-    elif isinstance(value, ChildRows):
-        yield from references_in(value.fields)
-    elif isinstance(value, ListOf):
-        for item in value.items:
-            yield from references_in(item) if isinstance(item, tuple) else _references_of(item, where)
+    for value, where in values_in(fields):
+        if isinstance(value, SyncRef | Lookup):
+            yield value, where
+        elif isinstance(value, ChildRows):
+            yield from references_in(value.fields)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
-from dbt_stripe_sync.model.sync import Column, ListOf, Lookup, SyncRef, Template, children_in
+from dbt_stripe_sync.model.sync import ChildRows, Column, Lookup, SyncRef, Template, values_in, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -44,22 +44,20 @@ def _reads(sync: Sync) -> Iterator[tuple[ModelNode, str, Location]]:
     # A column that rows are matched by is usually also a field, whose location is the one to fix.
     mapped = {(model.unique_id, column) for model, column, _ in of_fields}
     for match in sync.match:
-        for column in _columns(match.value):
+        for column in (name for value, _ in values_of(match.value, sync.where) for name in _columns(value)):
             if (sync.model.unique_id, column) not in mapped:
                 yield sync.model, column, sync.where.at_field("match")
     yield from of_fields
 
 
 def _field_reads(fields: Iterable[FieldMapping], model: ModelNode) -> Iterator[tuple[ModelNode, str, Location]]:
-    for field in fields:
-        for column in _columns(field.value):
-            yield model, column, field.where
-        for nested in _nested(field.value):
-            yield from _field_reads(nested, model)
-        for child in children_in(field.value):
-            for column in (*child.on, *child.order_by):
-                yield child.model, column, field.where.at_field("on")
-            yield from _field_reads(child.fields, child.model)
+    for value, where in values_in(fields):
+        for column in _columns(value):
+            yield model, column, where
+        if isinstance(value, ChildRows):
+            for column in (*value.on, *value.order_by):
+                yield value.model, column, where.at_field("on")
+            yield from _field_reads(value.fields, value.model)
 
 
 def _columns(value: Value) -> Iterator[str]:
@@ -71,12 +69,3 @@ def _columns(value: Value) -> Iterator[str]:
         yield from value.columns
     elif isinstance(value, Lookup):
         yield value.column
-    elif isinstance(value, ListOf):
-        for item in value.items:
-            if not isinstance(item, tuple):
-                yield from _columns(item)
-
-
-def _nested(value: Value) -> Iterator[tuple[FieldMapping, ...]]:
-    if isinstance(value, ListOf):
-        yield from (item for item in value.items if isinstance(item, tuple))

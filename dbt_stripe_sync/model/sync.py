@@ -10,7 +10,7 @@ from msgspec import Struct
 from dbt_stripe_sync.model.errors import Location
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import timedelta
 
     from dbt_stripe_sync.model.lifecycle import Mode, Removal
@@ -126,6 +126,21 @@ class FieldMapping(Struct, frozen=True, kw_only=True):
     value: Value
     nulls: Nulls = Nulls.DEFAULT
     where: Location = Location()
+
+
+def values_in(fields: Iterable[FieldMapping]) -> Iterator[tuple[Value, Location]]:
+    """Every value of some fields with its location: a written-out list is its values, child rows are one value."""
+    for field in fields:
+        yield from values_of(field.value, field.where)
+
+
+def values_of(value: Value, where: Location) -> Iterator[tuple[Value, Location]]:
+    """The same of one value, at a location."""
+    if isinstance(value, ListOf):
+        for item in value.items:
+            yield from values_in(item) if isinstance(item, tuple) else values_of(item, where)
+    else:
+        yield value, where
 
 
 class Match(Struct, frozen=True, kw_only=True):
@@ -252,23 +267,10 @@ class Sync(Struct, frozen=True, kw_only=True):
     @property
     def models(self) -> tuple[ModelNode, ...]:
         """The model, and those of its child rows."""
-        children = [child.model for field in self.fields for child in children_in(field.value)]
+        children = [value.model for value, _ in values_in(self.fields) if isinstance(value, ChildRows)]
         return tuple({model.unique_id: model for model in (self.model, *children)}.values())
 
     @property
     def stores_rows(self) -> bool:
         """Whether all its models are tables. A view runs its query again each time it is read."""
         return all(model.stores_rows for model in self.models)
-
-
-def children_in(value: Value) -> Iterator[ChildRows]:
-    """Yield the child rows that a value, or an item of it, is made from."""
-    if isinstance(value, ChildRows):
-        yield value
-    elif isinstance(value, ListOf):
-        for item in value.items:
-            if isinstance(item, tuple):
-                for field in item:
-                    yield from children_in(field.value)
-            else:
-                yield from children_in(item)

@@ -8,8 +8,8 @@ import orjson
 from rich.cells import cell_len, set_cell_size
 
 from dbt_stripe_sync.model.change import Fingerprint
-from dbt_stripe_sync.model.nested import leaves
-from dbt_stripe_sync.report.lines import plain
+from dbt_stripe_sync.model.nested import has_leaf
+from dbt_stripe_sync.report.lines import cut, plain
 from dbt_stripe_sync.report.redact import NOT_KEPT, hide_keys_in, hide_secrets
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def render_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, w
     widths[-1] = max(NARROWEST, min(widths[-1], width - used))
     for line in [list(columns), *texts]:
         cells = [set_cell_size(text, size) for text, size in zip(line, widths, strict=True)]
-        cells[-1] = _cut(line[-1], widths[-1])
+        cells[-1] = cut(line[-1], widths[-1])
         yield GAP.join(cells).rstrip()
 
 
@@ -45,7 +45,7 @@ def render_record(record: Record) -> Iterator[str]:
     status = "removed from the model" if record.removed else "in the model"
     yield plain(f"{record.sync} [{record.key}] -> {record.resource} {record.stripe_id} ({status})")
     yield from _tree(hide_secrets(dict(record.params)), "  ")
-    if _has_hashes(record.params):
+    if has_leaf(record.params, Fingerprint):
         yield "  (no values are stored: `store_values` is false, and a salted hash stands for each)"
 
 
@@ -60,10 +60,6 @@ def render_record_json(record: Record) -> str:
         "params": hide_keys_in(hide_secrets(dict(record.params))),
     }
     return orjson.dumps(shown, default=_text).decode()
-
-
-def _has_hashes(value: Any) -> bool:
-    return any(isinstance(leaf, Fingerprint) for leaf in leaves(value))
 
 
 def render_preview_json(key: str, params: Mapping[str, Any], problems: Iterable[Problem]) -> str:
@@ -85,13 +81,13 @@ def render_fields(rows: Sequence[Mapping[str, Any]], *, as_json: bool, width: in
     for row in rows:
         marks = ", ".join(mark for name, mark in FIELD_MARKS.items() if row.get(name))
         kind = f"{row['type']}{f' ({marks})' if marks else ''}"
-        yield plain(_cut(f"{set_cell_size(str(row['name']), longest)}{GAP}{kind}", width))
+        yield plain(cut(f"{set_cell_size(str(row['name']), longest)}{GAP}{kind}", width))
         if row.get("immutable_parts"):
-            yield _cut(f"{' ' * longest}{GAP}immutable in it: {', '.join(row['immutable_parts'])}", width)
+            yield cut(f"{' ' * longest}{GAP}immutable in it: {', '.join(row['immutable_parts'])}", width)
         if row.get("values"):
-            yield _cut(f"{' ' * longest}{GAP}one of {', '.join(row['values'])}", width)
+            yield cut(f"{' ' * longest}{GAP}one of {', '.join(row['values'])}", width)
         if row.get("description"):
-            yield _cut(f"{' ' * longest}{GAP}{row['description']}", width)
+            yield cut(f"{' ' * longest}{GAP}{row['description']}", width)
 
 
 def render_resources(rows: Sequence[Mapping[str, Any]], *, as_json: bool, width: int) -> Iterator[str]:
@@ -130,7 +126,3 @@ def _text(value: Any) -> str:
     if hasattr(value, "sync") and hasattr(value, "key"):
         return f"<id of {value.sync} [{value.key}]>"
     return str(value)
-
-
-def _cut(text: str, width: int) -> str:
-    return text if cell_len(text) <= width else set_cell_size(text, max(1, width - 1)).rstrip() + "…"

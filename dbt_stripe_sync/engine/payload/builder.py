@@ -20,7 +20,7 @@ from dbt_stripe_sync.engine.payload.values import (
 )
 from dbt_stripe_sync.model.change import Ref
 from dbt_stripe_sync.model.errors import Problem
-from dbt_stripe_sync.model.nested import map_leaves
+from dbt_stripe_sync.model.nested import leaves, map_leaves
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sql import (
     FAILED_MARK,
@@ -74,17 +74,7 @@ def resolve_refs_text(refs: str | None, ids: Mapping[Ref, str]) -> str | None:
 
 def refs_in(value: Any) -> Sequence[Ref]:
     """Every `Ref` in some parameters, in order."""
-    if isinstance(value, Ref):
-        return (value,)
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, list):
-        return ()
-    found: list[Ref] = []
-    for part in value:
-        if isinstance(part, dict | list | Ref):
-            found += refs_in(part)
-    return found
+    return [leaf for leaf in leaves(value) if isinstance(leaf, Ref)]
 
 
 def resolve_refs(value: Any, ids: Mapping[Ref, str]) -> Any:

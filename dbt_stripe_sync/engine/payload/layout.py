@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
-from dbt_stripe_sync.model.sync import ChildRows, Column, ListOf, Lookup, SyncRef, Template, WhenReplaced
+from dbt_stripe_sync.model.sync import ChildRows, Column, Lookup, SyncRef, Template, WhenReplaced, values_in, values_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from dbt_stripe_sync.model.sync import Sync, Value
 
@@ -72,10 +72,11 @@ def build_layout(sync: Sync) -> Layout:
     """Walk a sync's mapping once and collect what it needs."""
     layout = Layout(row=Part(), children=[])
     _take_columns(layout.row, sync.key)
-    for mapping in sync.fields:
-        _take(mapping.value, layout.row, layout.children)
+    for value, _ in values_in(sync.fields):
+        _take(value, layout.row, layout.children)
     for match in sync.match:
-        _take(match.value, layout.row, layout.children)
+        for value, _ in values_of(match.value, sync.where):
+            _take(value, layout.row, layout.children)
     if sync.part_of is not None:
         _take(own_reference(sync), layout.row, layout.children)
     return layout
@@ -89,24 +90,13 @@ def _take(value: Value, part: Part, children: list[ChildPart]) -> None:
     elif isinstance(value, SyncRef | Lookup):
         _take_columns(part, value.columns if isinstance(value, SyncRef) else [value.column])
         part.references.setdefault(value, f"$ref{len(part.references)}")
-    elif isinstance(value, ListOf):
-        for nested in _values_of(value):
-            _take(nested, part, children)
     elif isinstance(value, ChildRows):
         _take_columns(part, value.parent_on)
         child = ChildPart(child=value, name=f"$child{len(children)}")
         children.append(child)
         _take_columns(child, (*value.on, *value.order_by))
-        for mapping in value.fields:
-            _take(mapping.value, child, children)
-
-
-def _values_of(value: ListOf) -> Iterable[Value]:
-    for item in value.items:
-        if isinstance(item, tuple):
-            yield from (mapping.value for mapping in item)
-        else:
-            yield item
+        for nested, _ in values_in(value.fields):
+            _take(nested, child, children)
 
 
 def _take_columns(part: Part, names: Sequence[str]) -> None:

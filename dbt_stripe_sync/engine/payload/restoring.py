@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.change import NotStored
-from dbt_stripe_sync.model.nested import leaves
+from dbt_stripe_sync.model.nested import has_leaf
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
 
@@ -47,7 +47,7 @@ def path_of_field(dotted: str, known: Mapping[str, Param]) -> Path:
 
 def has_unstored(changed: Iterable[FieldChange]) -> bool:
     """Whether the state knows that there was a value but doesn't store the value itself."""
-    return any(_is_unstored(part.before) for part in changed)
+    return any(has_leaf(part.before, NotStored) for part in changed)
 
 
 def refs_before(refs: str | None, changed: Iterable[FieldChange]) -> str | None:
@@ -70,10 +70,6 @@ def _put(params: dict[str, Any], path: Sequence[str], value: Any) -> None:
         params.pop(name, None)
     else:
         params[name] = value
-
-
-def _is_unstored(value: Any) -> bool:
-    return any(isinstance(leaf, NotStored) for leaf in leaves(value))
 
 
 def _replaced(before: Any, after: Any) -> Iterator[tuple[str, str]]:

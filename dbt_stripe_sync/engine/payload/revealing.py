@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.change import Fingerprint
+from dbt_stripe_sync.model.nested import has_leaf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,11 +21,7 @@ _UNKNOWN: Any = object()
 
 def is_hidden(value: Any) -> bool:
     """Whether some parameters have a part that is known only as a hash."""
-    if isinstance(value, dict):
-        return any(map(is_hidden, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(is_hidden, value))
-    return isinstance(value, Fingerprint)
+    return has_leaf(value, Fingerprint)
 
 
 def reveal(params: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
