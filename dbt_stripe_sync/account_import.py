@@ -110,7 +110,6 @@ def _node(workload: Workload, seed: Seed) -> ModelNode:
         file=f"{seed.name}.csv",
         path=f"{seed.name}.csv",
         fqn=(workload.project, seed.name),
-        tags=(),
         depends_on=(),
         relation=None,
         sql=None,

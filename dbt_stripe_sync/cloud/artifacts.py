@@ -123,10 +123,9 @@ async def download_results(
 
 async def download_compiled(
     client: CloudClient, run: CloudRun, left: StepArtifacts, manifest: Mapping[str, Any], folder: Path
-) -> int:
-    """Fetch the compiled SQL of ephemeral models that the manifest lacks, as dbt 2's does; says of how many."""
+) -> None:
+    """Fetch the compiled SQL of ephemeral models that the manifest lacks, as dbt 2's does."""
     paths = sorted(path for path in left.paths if path.startswith("compiled/"))
-    count = 0
     for original in _uncompiled(manifest):
         found = next((path for path in paths if path.endswith(f"/{original}")), None)
         if found is None or ".." in found.split("/"):
@@ -135,8 +134,6 @@ async def download_compiled(
         file.parent.mkdir(parents=True, exist_ok=True)
         asked = {"step": str(left.step.index)}
         await client.download(f"/runs/{run.id}/artifacts/{found}", f"{found} of run {run.id}", file, asked)
-        count += 1
-    return count
 
 
 def _uncompiled(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -68,7 +68,6 @@ class Fetched(Struct, frozen=True, kw_only=True):
     run: CloudRun
     step: int
     target_path: Path
-    compiled: int = 0
 
 
 def fetch_artifacts(
@@ -141,13 +140,12 @@ async def _fetch(client: CloudClient, run: CloudRun, wanted: int | None, project
         steps = listed if wanted is None else [chosen]
         results = await download_results(client, run, steps, chosen, folder / RESULTS)
         check_run(run, results, any_step=wanted is not None)
-        compiled = await download_compiled(client, run, chosen, manifest, folder)
+        await download_compiled(client, run, chosen, manifest, folder)
         _put_in_place(folder, project.target_path, _provenance(run, chosen.step.index, manifest))
     return Fetched(
         run=run,
         step=chosen.step.index,
         target_path=project.target_path,
-        compiled=compiled,
     )
 
 

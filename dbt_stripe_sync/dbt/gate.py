@@ -179,7 +179,7 @@ def _known_models(evidence: Evidence) -> Iterator[tuple[str, ModelNode, Known]]:
 
 def _result_of(evidence: Evidence, unique_id: str) -> Known | None:
     node = evidence.manifest.nodes.get(unique_id)
-    relation = node.relation.rendered if node is not None and node.relation else None
+    relation = node.relation if node is not None and node.relation else None
     return evidence.known.of(unique_id, relation, evidence.place)
 
 

@@ -30,7 +30,7 @@ from dbt_stripe_sync.dbt.nodes import (
 )
 from dbt_stripe_sync.dbt.snapshots import current_rows
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
-from dbt_stripe_sync.model.nodes import ColumnNode, ModelNode, Relation
+from dbt_stripe_sync.model.nodes import ColumnNode, ModelNode
 from dbt_stripe_sync.model.objects import texts_in
 
 if TYPE_CHECKING:
@@ -214,9 +214,8 @@ def _parse_model(unique_id: str, node: GraphNode, target_path: Path, project_nam
         file=_file_of(node, project_name),
         path=node.path,
         fqn=tuple(node.fqn or ()),
-        tags=tuple(node.tags or ()),
         depends_on=tuple(node.parents),
-        relation=None if is_ephemeral else _parse_relation(node),
+        relation=None if is_ephemeral else node.relation_name or None,
         sql=_compiled_sql(node, target_path) if is_ephemeral else None,
         meta=meta,
         raw_meta=unrendered.meta if unrendered and isinstance(unrendered.meta, dict) else None,
@@ -232,14 +231,6 @@ def _file_of(node: GraphNode, project_name: str) -> str:
     """The file with the meta: a path from the project's root, or `package://path` in another package."""
     package, _, path = node.described_in.rpartition("://")
     return node.described_in if package and package != project_name else path or node.path
-
-
-def _parse_relation(node: GraphNode) -> Relation | None:
-    if not node.relation_name:
-        return None
-    return Relation(
-        database=node.database, schema=node.schema, identifier=node.alias or node.name, rendered=node.relation_name
-    )
 
 
 def _compiled_sql(node: GraphNode, target_path: Path) -> str | None:
@@ -264,7 +255,7 @@ def _parse_columns(node: GraphNode, model_meta: Mapping[str, Any]) -> Mapping[st
         # dbt 2 copies the model's meta into each column without its own.
         own = {key: value for key, value in meta.items() if key not in model_meta or model_meta[key] != value}
         if own:
-            columns[name] = ColumnNode(name=column.name, data_type=column.data_type, meta=own)
+            columns[name] = ColumnNode(name=column.name, meta=own)
     return columns
 
 
@@ -286,7 +277,7 @@ def _digest(nodes: Mapping[str, ModelNode]) -> str:
     for node in sorted(nodes.values(), key=lambda node: node.unique_id):
         if TAG in node.meta or node.name in named:
             columns = {name: column.meta for name, column in node.columns.items()}
-            source = node.relation.rendered if node.relation else node.sql
+            source = node.relation or node.sql
             facts = [node.unique_id, node.materialized, source, node.meta, columns]
             digest.update(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS))
     return digest.hexdigest()

@@ -19,7 +19,6 @@ class ModelConfig(Struct, gc=False):
 
     materialized: str | None = None
     meta: dict[str, Any] | None = None
-    tags: list[str] | str | None = None
     hard_deletes: str | None = None
     dbt_valid_to_current: str | None = None
     snapshot_meta_column_names: dict[str, str | None] | None = None
@@ -41,7 +40,6 @@ class Column(Struct, gc=False):
     """A column that the YAML describes."""
 
     name: str
-    data_type: str | None = None
     meta: dict[str, Any] | None = None
     config: ColumnConfig | None = None
     constraints: Any = None
@@ -80,7 +78,6 @@ class GraphNode(Struct, gc=False):
     constraints: Raw = NOTHING
     database: str | None = None
     schema: str | None = None
-    alias: str | None = None
     relation_name: str | None = None
     compiled_code: Raw = NOTHING
     attached_node: str | None = None

@@ -125,7 +125,6 @@ def _raw(node: Any) -> Mapping[str, Any]:
         "unrendered_config": getattr(node, "unrendered_config", None) or {},
         "depends_on": {"nodes": getattr(getattr(node, "depends_on", None), "nodes", None) or []},
         "relation_name": getattr(node, "relation_name", None),
-        "alias": node.alias,
         "version": getattr(node, "version", None),
         "latest_version": getattr(node, "latest_version", None),
         "database": node.database,
@@ -138,7 +137,6 @@ def _raw_column(column: Any) -> Mapping[str, Any]:
     config = getattr(column, "config", None)
     return {
         "name": column.name,
-        "data_type": column.data_type,
         "meta": column.meta,
         "config": {"meta": getattr(config, "meta", None) or {}},
     }

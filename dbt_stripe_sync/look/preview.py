@@ -10,7 +10,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from dbt_stripe_sync.engine.payload.builder import PayloadBuilder, pending_id
-from dbt_stripe_sync.engine.payload.layout import HASH, KEY, REFS, build_layout
+from dbt_stripe_sync.engine.payload.layout import KEY, build_layout
 from dbt_stripe_sync.engine.stage.extract import load_rows
 from dbt_stripe_sync.engine.stage.linking import link_rows
 from dbt_stripe_sync.engine.stage.staged import Staged
@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 
 
 class PreviewRow(Struct, frozen=True, kw_only=True):
-    """One row's key, its columns, its parameters, and the problems that keep it from being sent."""
+    """One row's key, its parameters, and the problems that keep it from being sent."""
 
     key: str
-    columns: Mapping[str, Any]
     params: Mapping[str, Any]
     problems: tuple[Problem, ...]
 
@@ -110,8 +109,7 @@ def preview_rows(workload: Workload, warehouse: Warehouse, name: str, *, limit: 
 
 def _preview(builder: PayloadBuilder, row: dict[str, Any]) -> PreviewRow:
     payload = builder.build(row[KEY], row)
-    columns = {name: cell for name, cell in row.items() if not name.startswith("$") and name not in {HASH, REFS}}
-    return PreviewRow(key=row[KEY], columns=columns, params=payload.params, problems=payload.problems)
+    return PreviewRow(key=row[KEY], params=payload.params, problems=payload.problems)
 
 
 def _name_references(workspace: Workspace, staged: Staged) -> None:

@@ -97,7 +97,6 @@ class Answer(Struct, frozen=True, kw_only=True):
     failure: StripeFailure | None = None
     fatal: bool = False
     attempts: int = 1
-    replayed: bool = False
 
     @property
     def is_missing(self) -> bool:
@@ -110,7 +109,6 @@ class Account(Struct, frozen=True, kw_only=True):
 
     id: str
     livemode: bool
-    name: str | None = None
     api_version: str | None = None
 
 

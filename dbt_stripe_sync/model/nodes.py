@@ -15,20 +15,10 @@ if TYPE_CHECKING:
 NUMBER_FIELD: Mapping[bytes, bytes] = {b"dbt_stripe_sync:type": b"number"}
 
 
-class Relation(Struct, frozen=True, kw_only=True):
-    """Where a model lives in the warehouse. `rendered` is dbt's own quoted name (`relation_name`)."""
-
-    database: str | None
-    schema: str | None
-    identifier: str
-    rendered: str
-
-
 class ColumnNode(Struct, frozen=True, kw_only=True):
     """A column that the YAML describes. `meta` is its own; entries that dbt 2 copies from the model are removed."""
 
     name: str
-    data_type: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -36,7 +26,8 @@ class ModelNode(Struct, frozen=True, kw_only=True):
     """A model, seed or snapshot of the manifest.
 
     - `file` has its meta (the YAML's path from the project's root, or the SQL file's).
-    - `relation` is None for an ephemeral model, whose compiled SQL is `sql`.
+    - `relation` is the quoted name of its table or view (dbt's `relation_name`), None for an ephemeral model, whose
+      compiled SQL is `sql`.
     - `raw_meta` is the meta before dbt rendered it (`unrendered_config.meta`), None if the manifest has none.
     - `current_rows` is the SQL condition that excludes a snapshot's history, None if every row is current.
     """
@@ -49,9 +40,8 @@ class ModelNode(Struct, frozen=True, kw_only=True):
     file: str
     path: str
     fqn: tuple[str, ...]
-    tags: tuple[str, ...]
     depends_on: tuple[str, ...]
-    relation: Relation | None
+    relation: str | None
     sql: str | None
     meta: Mapping[str, Any]
     raw_meta: Mapping[str, Any] | None
@@ -92,7 +82,7 @@ class RowSource(Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    relation: Relation | None
+    relation: str | None
     sql: str | None
     columns: tuple[str, ...]
     where: str | None = None

@@ -100,15 +100,10 @@ def write_page(page: Page, path: Path) -> None:
     """Write a page that was given every outcome, as `write_html` does. Raises `OSError`."""
 
     def write(file: IO[bytes]) -> None:
-        for piece in _render(page):
+        for piece in render_page(page):
             file.write(piece.encode(errors="replace"))
 
     write_whole(path, write)
-
-
-def render_html(report: RunReport, *, with_values: bool = False, with_amounts: bool = False) -> Iterator[str]:
-    """The page in pieces. The outcomes are read twice: first to add them up, then to write them."""
-    return _render(build_page(report, with_values=with_values, with_amounts=with_amounts))
 
 
 def build_page(report: RunReport, *, with_values: bool = False, with_amounts: bool = False) -> Page:
@@ -119,7 +114,8 @@ def build_page(report: RunReport, *, with_values: bool = False, with_amounts: bo
     return page
 
 
-def _render(page: Page) -> Iterator[str]:
+def render_page(page: Page) -> Iterator[str]:
+    """The page in pieces. The outcomes are read again, after those that `build_page` read to add them up."""
     report, with_values, with_amounts = page.report, page.with_values, page.with_amounts
     css, script = _read("report.css"), _read("report.js")
     causes = page.summary.in_order()

@@ -34,7 +34,6 @@ class Cause(Struct, kw_only=True):
     number: int
     status: Status
     sync: str
-    resource: str
     failure: StripeFailure | None
     path: str | None
     message: str | None
@@ -106,7 +105,6 @@ class Summary(Struct):
                 number=len(self.causes),
                 status=outcome.status,
                 sync=change.sync,
-                resource=change.resource,
                 failure=failure,
                 path=param_path(failure.param) if failure else None,
                 message=message,

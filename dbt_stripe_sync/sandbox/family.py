@@ -20,13 +20,11 @@ if TYPE_CHECKING:
 class ApiRequest(Struct, frozen=True, kw_only=True):
     """A validated API request. `params` are typed; `''` means that a parameter is to be cleared. `url` is the path."""
 
-    resource: str
     operation: str
     url: str
     path: Mapping[str, str]
     params: dict[str, Any]
     account: str
-    expand: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:

@@ -143,13 +143,11 @@ class Service:
         expand = raw.get("expand")
         paths = read_expand(expand.values()) if isinstance(expand, dict) else ()
         request = ApiRequest(
-            resource=route.resource,
             operation=route.operation,
             url=url,
             path=path,
             params=params,
             account=place.account,
-            expand=paths,
         )
         try:
             body = route.handler(work, request)

@@ -59,12 +59,9 @@ class Delivery(Struct, frozen=True, kw_only=True):
     job_id: int
     job_name: str
     run_id: int
-    run_status: str
     received_at: float
     started_at: float | None
     finished_at: float | None
-    attempts: int
-    sync_run: str | None
     totals: Mapping[str, int]
     note: str | None
 

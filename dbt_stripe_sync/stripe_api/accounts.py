@@ -29,15 +29,7 @@ def build_account(answer: Answer, *, named: str | None, key: str, address: str) 
     """
     failure = answer.failure
     if answer.verdict is Verdict.DONE:
-        settings = answer.body.get("settings") or {}
-        dashboard = (settings.get("dashboard") if isinstance(settings, dict) else None) or {}
-        name = dashboard.get("display_name") if isinstance(dashboard, dict) else None
-        return Account(
-            id=answer.body["id"],
-            livemode=is_live(key),
-            name=name if isinstance(name, str) else None,
-            api_version=api_version(),
-        )
+        return Account(id=answer.body["id"], livemode=is_live(key), api_version=api_version())
     if failure is None or failure.status != FORBIDDEN or failure.type != "permission":
         raise StripeError(unreadable(failure, "the account", address))
     named_in_error = _ACCOUNT.search(failure.message or "")

@@ -136,7 +136,6 @@ def build_answer(reply: Reply, *, is_read: bool, in_doubt: bool, attempts: int) 
             body=reply.body,
             request_id=request_id,
             attempts=attempts,
-            replayed=reply.is_replayed,
         )
     return Answer(
         verdict=Verdict.REFUSED if _is_refusal(reply, is_read=is_read, in_doubt=in_doubt) else Verdict.UNKNOWN,

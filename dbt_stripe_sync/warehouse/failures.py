@@ -73,7 +73,7 @@ def relation_missing(source: RowSource) -> WarehouseError:
     return WarehouseError(
         Problem(
             code="relation-missing",
-            summary=f"{source.relation.rendered} of model `{source.name}` is not in the warehouse",
+            summary=f"{source.relation} of model `{source.name}` is not in the warehouse",
             where=where,
             hint=f"run `dbt build -s {source.name}`",
         )

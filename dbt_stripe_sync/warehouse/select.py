@@ -46,9 +46,9 @@ def from_clause(source: RowSource, alias: str = "source_rows") -> str:
     if source.relation is not None and source.where is not None:
         # In a subquery, because the condition could otherwise refer to aliases in the select list, which ClickHouse
         # prefers to columns.
-        return f"(SELECT * FROM {source.relation.rendered} WHERE {source.where}) {alias}"
+        return f"(SELECT * FROM {source.relation} WHERE {source.where}) {alias}"
     if source.relation is not None:
-        return f"{source.relation.rendered} {alias}"
+        return f"{source.relation} {alias}"
     if source.sql is None:
         raise WarehouseError(
             Problem(

@@ -16,7 +16,7 @@ from sqlglot import exp
 
 from dbt_stripe_sync.model.errors import Problem, WarehouseError
 from dbt_stripe_sync.model.hashes import ROW_HASH, ROW_KEY, ROW_KIND, HashedChild, HashedRows, HashMark
-from dbt_stripe_sync.model.nodes import Relation, RowSource
+from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.warehouse.diff_dialects import DIALECTS
 from dbt_stripe_sync.warehouse.hash_copy import HashCopy
 from dbt_stripe_sync.warehouse.hash_table import HashTables
@@ -71,7 +71,7 @@ def _with_signed_hashes(sql: str) -> str:
 
 def rows_of(salt: str = "salt") -> HashedRows:
     """A model with a key of two columns, and a child model."""
-    relation = Relation(database=None, schema="shop", identifier="plans", rendered='"shop"."plans"')
+    relation = '"shop"."plans"'
     lines = RowSource(name="lines", relation=None, sql='select * from "shop".lines -- all', columns=("SUB", "SEATS"))
     return HashedRows(
         sync=SYNC,

@@ -5,7 +5,7 @@ import json
 import yaml
 
 from dbt_stripe_sync.config.sync import parse_syncs
-from dbt_stripe_sync.model.nodes import ColumnNode, ModelNode, Relation
+from dbt_stripe_sync.model.nodes import ColumnNode, ModelNode
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 
 
@@ -24,9 +24,8 @@ def model(name, meta, *, raw_meta=None, columns=None):
         file="models/schema.yml",
         path=f"models/{name}.sql",
         fqn=("shop", name),
-        tags=(),
         depends_on=(),
-        relation=Relation(database="db", schema="main", identifier=name, rendered=f'"db"."main"."{name}"'),
+        relation=f'"db"."main"."{name}"',
         sql=None,
         meta=through_json(meta),
         raw_meta=through_json(raw_meta) if raw_meta is not None else None,

@@ -52,7 +52,6 @@ def check_meta(built):
     assert people.file == "models/schema.yml"
     assert people.meta["stripe_sync"]["key"] == "id"
     assert people.raw_meta == people.meta
-    assert people.tags == ("nightly",)
     assert {name: column.meta for name, column in people.columns.items()} == {
         "email": {"stripe_field": "email"},
     }

@@ -107,7 +107,7 @@ def test_keys_that_dbt_2_leaves_out_are_not_missed(manifest):
     manifest.nodes["model.shop.people"] = node
 
     read = manifest.read().nodes["model.shop.people"]
-    assert (read.materialized, read.tags, read.columns, read.meta, read.raw_meta) == ("model", (), {}, {}, None)
+    assert (read.materialized, read.columns, read.meta, read.raw_meta) == ("model", {}, {}, None)
 
 
 def test_a_new_parse_of_the_same_project_has_the_same_digest(manifest):

@@ -37,7 +37,7 @@ from dbt_stripe_sync.engine.payload.layout import build_layout
 from dbt_stripe_sync.model.change import Fingerprint
 from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.lifecycle import ByStatus
-from dbt_stripe_sync.model.nodes import ModelNode, Relation
+from dbt_stripe_sync.model.nodes import ModelNode
 from dbt_stripe_sync.model.objects import TAG_FIELD
 from dbt_stripe_sync.model.record import REBUILT, TAGGED_AS
 from dbt_stripe_sync.model.sync import OnDeleted, WhenEnded
@@ -368,9 +368,8 @@ def rules_for(name: str, *, on_deleted: str = "reject", **meta: str) -> Rules:
         file="models/schema.yml",
         path="models/rows.sql",
         fqn=("shop", "rows"),
-        tags=(),
         depends_on=(),
-        relation=Relation(database="db", schema="main", identifier="rows", rendered='"db"."main"."rows"'),
+        relation='"db"."main"."rows"',
         sql=None,
         meta={"stripe_sync": {"resource": sold.resource, "key": "id", "fields": sold.fields, **sold.meta, **meta}},
         raw_meta=None,

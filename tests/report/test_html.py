@@ -16,11 +16,11 @@ from dbt_stripe_sync.model.change import Action, PlannedCall, Ref
 from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report import html
-from dbt_stripe_sync.report.html import render_html, write_html
+from dbt_stripe_sync.report.html import build_page, render_page, write_html
 
 
 def render(report, **given) -> str:
-    return "".join(render_html(report, **given))
+    return "".join(render_page(build_page(report, **given)))
 
 
 def island(page: str, name: str):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import adbc_driver_postgresql.dbapi
 import duckdb
 
-from dbt_stripe_sync.model.nodes import Relation, RowSource
+from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.warehouse import open_warehouse
 
 if TYPE_CHECKING:
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 def model(name="customers", *columns, schema="main", database="dev"):
     """A model that dbt has materialised."""
-    rendered = f'"{database}"."{schema}"."{name}"'
-    relation = Relation(database=database, schema=schema, identifier=name, rendered=rendered)
-    return RowSource(name=name, relation=relation, sql=None, columns=columns)
+    return RowSource(name=name, relation=f'"{database}"."{schema}"."{name}"', sql=None, columns=columns)
 
 
 def ephemeral(sql, *columns):

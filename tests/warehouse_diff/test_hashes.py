@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from logged import DuckDBBusiness, PostgresBusiness, drop
 
 from dbt_stripe_sync.model.hashes import ROW_HASH, HashedRows
-from dbt_stripe_sync.model.nodes import Relation, RowSource
+from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.warehouse import open_warehouse
 from dbt_stripe_sync.warehouse.registry import open_row_diffs
 
@@ -36,7 +36,7 @@ def hashed_rows(engine, rows, salt="salt"):
     columns = ", ".join(f'"{name}" {of}' for name, of in types.items())
     insert = f"INSERT INTO m VALUES {values_sql(kind, rows)}"
     made.do("DROP TABLE IF EXISTS m", *BEFORE[kind], f"CREATE TABLE m ({columns})", insert)
-    relation = Relation(database=None, schema=None, identifier="m", rendered=f'"{made.schema}"."m"')
+    relation = f'"{made.schema}"."m"'
     source = RowSource(name="m", relation=relation, sql=None, columns=tuple(types))
     with closing(open_warehouse(made.profile, project_root=made.root, adapter=None)) as warehouse:
         diffs = open_row_diffs(made.profile, "stripe_sync", warehouse)

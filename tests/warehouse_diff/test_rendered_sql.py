@@ -12,7 +12,7 @@ import pytest
 from sqlglot import parse
 
 from dbt_stripe_sync.model.hashes import HashedChild, HashedRows, HashMark
-from dbt_stripe_sync.model.nodes import Relation, RowSource
+from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.warehouse.diff_dialects import DIALECTS
 from dbt_stripe_sync.warehouse.hash_copy import HashCopy
 from dbt_stripe_sync.warehouse.hash_table import HashTables
@@ -71,9 +71,7 @@ class Noted:
 
 def rows(kind):
     mark = "`" if kind in BACKQUOTED else '"'
-    relation = Relation(
-        database=None, schema="shop", identifier="plans", rendered=f"{mark}shop{mark}.{mark}plans{mark}"
-    )
+    relation = f"{mark}shop{mark}.{mark}plans{mark}"
     lines = HashedChild(
         source=RowSource(name="lines", relation=None, sql="select * from lines -- all", columns=("sub", "seats")),
         on=("sub",),

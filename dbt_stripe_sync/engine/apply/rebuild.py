@@ -43,7 +43,6 @@ class Rebuilt(Struct, frozen=True, kw_only=True):
     """
 
     sync: str
-    resource: str
     records: int = 0
     unknown_rows: int = 0
     skipped: str | None = None
@@ -81,7 +80,7 @@ async def rebuild_records(
         writers = [sync for sync in syncs if sync.resource == name]
         reason = _why_not(resource, lifecycle)
         if reason is not None:
-            found |= {sync.name: Rebuilt(sync=sync.name, resource=name, skipped=reason) for sync in writers}
+            found |= {sync.name: Rebuilt(sync=sync.name, skipped=reason) for sync in writers}
             continue
         by_tag = {f"{sync.project}/{sync.name}": _SyncObjects(sync=sync, lifecycle=lifecycle) for sync in writers}
         async for page in everything(stripe, resource):
@@ -108,7 +107,7 @@ def _write(objects: _SyncObjects, state: State, former: AbstractSet[str], run_id
         state.put_records(missing, run_id)
     if objects.former:
         state.add_former_ids(objects.former)
-    return Rebuilt(sync=name, resource=objects.sync.resource, records=len(missing), unknown_rows=objects.unknown_rows)
+    return Rebuilt(sync=name, records=len(missing), unknown_rows=objects.unknown_rows)
 
 
 def _with_former_refs(record: Record, former: AbstractSet[str]) -> Record:
