@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 import duckdb
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.errors import StateError
 from dbt_stripe_sync.model.sql import literal, quoted
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.state.place import RemotePlace
     from dbt_stripe_sync.state.remote.log import Snapshot
-    from dbt_stripe_sync.state.remote.objects import Found, Objects
+    from dbt_stripe_sync.state.remote.objects import Objects
     from dbt_stripe_sync.state.session import Session, Statement
 
 # During a run, a snapshot is taken after this many entries since the last one, if they are this share of its size.
@@ -84,118 +85,85 @@ class _MovedError(Exception):
         self.name = name
 
 
-class Replica:
-    """Implements `state.session.Replication` for one run. Everything raises `StateError`."""
+class LogEnd(Struct, kw_only=True):
+    """The end of the log, as the copy has it.
+
+    `head` names the newest snapshot, and `head_tag` is the store's tag of it. `begun` are the first entries of runs.
+    `entries` and `size` (in bytes) count what came after the snapshot.
+    """
+
+    position: Position = START
+    head: Head | None = None
+    head_tag: str | None = None
+    begun: list[Begun] = field(default_factory=list)
+    entries: int = 0
+    size: int = 0
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the store has nothing of this state yet."""
+        return self.position == START
+
+
+def read_to_end(objects: Objects, path: Path, clock: Clock) -> LogEnd:
+    """Update the copy to the end of the log, without the lease. Raises `StateError`."""
+    missing = ""
+    for _ in range(TRIES):
+        try:
+            return _Reading(objects, path, clock).read()
+        except _MovedError as error:
+            if error.name == missing:
+                break  # not truncated by anybody: it is missing
+            missing = error.name
+            time.sleep(BETWEEN_SECONDS)
+    raise problems.incomplete(objects.place, missing)
+
+
+def read_head(objects: Objects) -> tuple[Head | None, str | None]:
+    """The head and the store's tag of it, None if there is none. Raises `StateError` if it was changed."""
+    found = objects.get(HEAD)
+    if found is None:
+        return None, None
+    head = decode_head(found.body)
+    if head is None:
+        raise problems.wrong_digest(objects.place, HEAD)
+    return head, found.tag
+
+
+class _Reading:
+    """One attempt to update the copy."""
 
     def __init__(self, objects: Objects, path: Path, clock: Clock) -> None:
         self._objects = objects
         self._path = path
         self._clock = clock
-        self._session: Session | None = None
-        self._run: str | None = None
-        self.lease = Lease(objects, clock, lambda: self._run)
-        self._position = START
-        self._head: Head | None = None
-        self._head_tag: str | None = None
-        self._begun: list[Begun] = []
-        # Whether the copy contains what no replay of the log gives, and whether it lacks the log's last entry.
-        self._is_ahead = False
-        self._is_behind = False
-        # The error that kept an entry from being written. Nothing is written after it.
-        self._failed: StateError | None = None
-        self._entries = 0
-        self._bytes = 0
+        self._end = LogEnd()
 
-    @property
-    def is_new(self) -> bool:
-        """Whether the store has nothing of this state yet."""
-        return self._position == START
-
-    # ── getting there ────────────────────────────────────────────────────────────────────────────────────────────
-
-    def begin(self, *, was_released: bool, must_exist: bool, local: Path | None) -> None:
-        """Update the copy to the end of the log.
-
-        `local` is a state on this machine that the store might lack. After a run that never released its lease, this
-        one begins with an entry, so that the other can write none.
-        """
-        self.catch_up()
-        if self.is_new:
-            if must_exist:
-                raise problems.no_remote_state(self._objects.place)
-            if local is not None and local.exists():
-                raise problems.not_moved(self._objects.place, str(local))
-            self._check_conditions()
-            return
-        while not was_released:
-            entry = self._entry("begin")
-            try:
-                self._append(entry)
-            except TakenError:
-                # The other one has written something in the meantime.
-                self.catch_up()
-                continue
-            self._begun.append(Begun(number=entry.number, at=self._clock.now()))
-            return
-
-    def _check_conditions(self) -> None:
-        """Check that the store rejects overwrites, which everything here depends on."""
-        for tag in (None, self._objects.unused_tag):
-            body = f"{os.urandom(8).hex()}\n".encode()
-            with suppress(TakenError):
-                if tag is None:
-                    self._objects.create("lease.json", body)
-                else:
-                    self._objects.replace("lease.json", body, tag)
-                raise problems.no_conditions(self._objects.place)
-
-    def catch_up(self) -> None:
-        """Update the copy to the end of the log, without the lease."""
-        missing = ""
-        for _ in range(TRIES):
-            try:
-                self._read()
-            except _MovedError as error:
-                if error.name == missing:
-                    break  # not truncated by anybody: it is missing
-                missing = error.name
-                time.sleep(BETWEEN_SECONDS)
-            else:
-                return
-        raise problems.incomplete(self._objects.place, missing)
-
-    def _read(self) -> None:
-        place = self._objects.place
-        found = self._objects.get(HEAD)
-        head = self._parse_head(found)
-        self._head, self._head_tag = head, found.tag if found is not None else None
-        self._begun = list(head.begun) if head is not None else []
-        base = head.position if head is not None else START
+    def read(self) -> LogEnd:
+        place, end = self._objects.place, self._end
+        end.head, end.head_tag = read_head(self._objects)
+        end.begun = list(end.head.begun) if end.head is not None else []
+        base = end.head.position if end.head is not None else START
         numbers = entries_after(self._objects, base.number)
         local = read_position(self._path, str(place))
         last = numbers[-1] if numbers else base.number
         if local is not None and local.number > last:
             raise problems.older_than_copy(place, str(self._path), local.number, last)
-        self._entries, self._bytes = len(numbers), 0
+        end.entries = len(numbers)
         if local is not None and self._is_on_the_way(local, base):
-            self._position = max(local, base, key=lambda position: position.number)
+            end.position = max(local, base, key=lambda position: position.number)
         else:
-            self._position = base
-            if head is not None:
-                self._download(head.snapshot, base)
+            end.position = base
+            if end.head is not None:
+                self._download(end.head.snapshot, base)
             else:
                 self._path.unlink(missing_ok=True)
-        self._replay([number for number in numbers if number > self._position.number])
-
-    def _parse_head(self, found: Found | None) -> Head | None:
-        head = decode_head(found.body) if found is not None else None
-        if found is not None and head is None:
-            raise problems.wrong_digest(self._objects.place, HEAD)
-        return head
+        self._replay([number for number in numbers if number > end.position.number])
+        return end
 
     def _is_on_the_way(self, local: Position, base: Position) -> bool:
         """Whether the copy has the log up to some entry, so that only later entries are missing."""
-        head = self._head
+        head = self._end.head
         if local == base:
             return True
         if head is not None and (local.number, local.digest) == (head.number - 1, head.previous):
@@ -221,14 +189,14 @@ class Replica:
         with ExitStack() as stack:
             connection: duckdb.DuckDBPyConnection | None = None
             for entry, digest, size in self._fetch_all(numbers):
-                if entry.number != self._position.number + 1:
-                    raise problems.incomplete(place, name_of(self._position.number + 1))
-                if entry.previous != self._position.digest:
+                if entry.number != self._end.position.number + 1:
+                    raise problems.incomplete(place, name_of(self._end.position.number + 1))
+                if entry.previous != self._end.position.digest:
                     raise problems.wrong_digest(place, name_of(entry.number))
                 position = Position(number=entry.number, digest=digest)
-                self._bytes += size
+                self._end.size += size
                 if entry.kind == "begin":
-                    self._begun.append(Begun(number=entry.number, at=self._clock.now()))
+                    self._end.begun.append(Begun(number=entry.number, at=self._clock.now()))
                 elif entry.kind == "write":
                     connection = connection or stack.enter_context(opened_copy(self._path))
                     replay(connection, statements_of(entry), position)
@@ -236,7 +204,7 @@ class Replica:
                     stack.close()
                     connection = None
                     self._download(entry.snapshot, position)
-                self._position = position
+                self._end.position = position
 
     def _fetch_all(self, numbers: Sequence[int]) -> Iterator[tuple[Entry, str, int]]:
         """Entries in order, read concurrently."""
@@ -253,6 +221,65 @@ class Replica:
             raise problems.wrong_digest(self._objects.place, snapshot.name)
         with opened_copy(self._path) as connection:
             set_position(connection, position, str(self._objects.place))
+
+
+class Replica:
+    """Implements `state.session.Replication` for one run. Everything raises `StateError`."""
+
+    def __init__(self, objects: Objects, path: Path, clock: Clock) -> None:
+        self._objects = objects
+        self._path = path
+        self._clock = clock
+        self._session: Session | None = None
+        self._run: str | None = None
+        self.lease = Lease(objects, clock, lambda: self._run)
+        self._end = LogEnd()
+        # Whether the copy contains what no replay of the log gives, and whether it lacks the log's last entry.
+        self._is_ahead = False
+        self._is_behind = False
+        # The error that kept an entry from being written. Nothing is written after it.
+        self._failed: StateError | None = None
+
+    # ── getting there ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, *, was_released: bool, must_exist: bool, local: Path | None) -> None:
+        """Update the copy to the end of the log.
+
+        `local` is a state on this machine that the store might lack. After a run that never released its lease, this
+        one begins with an entry, so that the other can write none.
+        """
+        self._catch_up()
+        if self._end.is_new:
+            if must_exist:
+                raise problems.no_remote_state(self._objects.place)
+            if local is not None and local.exists():
+                raise problems.not_moved(self._objects.place, str(local))
+            self._check_conditions()
+            return
+        while not was_released:
+            entry = self._entry("begin")
+            try:
+                self._append(entry)
+            except TakenError:
+                # The other one has written something in the meantime.
+                self._catch_up()
+                continue
+            self._end.begun.append(Begun(number=entry.number, at=self._clock.now()))
+            return
+
+    def _check_conditions(self) -> None:
+        """Check that the store rejects overwrites, which everything here depends on."""
+        for tag in (None, self._objects.unused_tag):
+            body = f"{os.urandom(8).hex()}\n".encode()
+            with suppress(TakenError):
+                if tag is None:
+                    self._objects.create("lease.json", body)
+                else:
+                    self._objects.replace("lease.json", body, tag)
+                raise problems.no_conditions(self._objects.place)
+
+    def _catch_up(self) -> None:
+        self._end = read_to_end(self._objects, self._path, self._clock)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -292,15 +319,17 @@ class Replica:
             self._is_ahead = True
             forget_position(session)
             return
-        entry = build_write(self._position, statements, run=self._run, holder=self.lease.holder, lease=self.lease.token)
+        entry = build_write(
+            self._end.position, statements, run=self._run, holder=self.lease.holder, lease=self.lease.token
+        )
         try:
             size = self._append(entry)
         except TakenError:
             raise self.lease.lose("another run has written to it") from None
         self._is_behind = True
-        note_position(session, self._position)
-        self._entries += 1
-        self._bytes += size
+        note_position(session, self._end.position)
+        self._end.entries += 1
+        self._end.size += size
 
     def after_commit(self) -> None:
         """The copy now has what the log has."""
@@ -314,13 +343,13 @@ class Replica:
             # It may be in the log anyway. Only a run that has read the log again may continue it.
             self._failed = error
             raise
-        self._position = Position(number=entry.number, digest=digest)
+        self._end.position = Position(number=entry.number, digest=digest)
         return len(body)
 
     def _entry(self, kind: Literal["begin", "snapshot"], snapshot: Snapshot | None = None) -> Entry:
         return Entry(
-            number=self._position.number + 1,
-            previous=self._position.digest,
+            number=self._end.position.number + 1,
+            previous=self._end.position.digest,
             kind=kind,
             run=self._run,
             holder=self.lease.holder,
@@ -347,15 +376,15 @@ class Replica:
             self.lease.release()
 
     def _is_due(self) -> bool:
-        size = self._head.snapshot.size if self._head is not None else 0
-        is_much = self._entries >= ENTRIES_PER_SNAPSHOT and self._bytes >= size * SHARE_OF_SNAPSHOT
-        return is_much or self._entries >= MOST_ENTRIES
+        size = self._end.head.snapshot.size if self._end.head is not None else 0
+        is_much = self._end.entries >= ENTRIES_PER_SNAPSHOT and self._end.size >= size * SHARE_OF_SNAPSHOT
+        return is_much or self._end.entries >= MOST_ENTRIES
 
     def _is_worth_it(self) -> bool:
-        if not self._entries or self._head is None:
-            return self._entries > 0
-        size = self._head.snapshot.size
-        is_little = self._entries <= FEW_ENTRIES and self._bytes <= size * SMALL_SHARE
+        if not self._end.entries or self._end.head is None:
+            return self._end.entries > 0
+        size = self._end.head.snapshot.size
+        is_little = self._end.entries <= FEW_ENTRIES and self._end.size <= size * SMALL_SHARE
         return not (is_little and size > LARGE_SNAPSHOT)
 
     def _fold_open(self, session: Session) -> None:
@@ -379,24 +408,24 @@ class Replica:
             fresh.unlink(missing_ok=True)
 
     def _fold(self, file: Path, *, snapshots: int = KEPT_SNAPSHOTS) -> None:
-        previous = self._position
+        previous = self._end.position
         snapshot = upload_snapshot(
-            self._objects, file, previous.number + 1, replayable=not self._is_ahead and not self.is_new
+            self._objects, file, previous.number + 1, replayable=not self._is_ahead and not self._end.is_new
         )
         try:
             self._append(self._entry("snapshot", snapshot))
         except TakenError:
             raise self.lease.lose("another run has written to it") from None
         self._is_ahead = False
-        self._entries, self._bytes = 0, 0
+        self._end.entries, self._end.size = 0, 0
         since = self._clock.now() - BEGUN_KEPT
-        self._begun = [begun for begun in self._begun if begun.at > since]
+        self._end.begun = [begun for begun in self._end.begun if begun.at > since]
         head = Head(
-            number=self._position.number,
-            digest=self._position.digest,
+            number=self._end.position.number,
+            digest=self._end.position.digest,
             previous=previous.digest,
             snapshot=snapshot,
-            begun=tuple(self._begun),
+            begun=tuple(self._end.begun),
             written_at=self._clock.now(),
         )
         if self._put_head(head):
@@ -409,17 +438,16 @@ class Replica:
         body = encode_head(head)
         while True:
             with suppress(TakenError):
-                if self._head_tag is None:
-                    self._head_tag = self._objects.create(HEAD, body)
+                if self._end.head_tag is None:
+                    self._end.head_tag = self._objects.create(HEAD, body)
                 else:
-                    self._head_tag = self._objects.replace(HEAD, body, self._head_tag)
-                self._head = head
+                    self._end.head_tag = self._objects.replace(HEAD, body, self._end.head_tag)
+                self._end.head = head
                 return True
-            found = self._objects.get(HEAD)
-            other = self._parse_head(found)
+            other, tag = read_head(self._objects)
             if other is not None and other.number >= head.number:
                 return False
-            self._head_tag = found.tag if found is not None else None
+            self._end.head_tag = tag
 
 
 def fetch_copy(place: RemotePlace, file: Path, clock: Clock) -> bool:
@@ -427,9 +455,7 @@ def fetch_copy(place: RemotePlace, file: Path, clock: Clock) -> bool:
 
     Returns whether it exists. Takes no lease, and writes nothing to the store. Raises `StateError`.
     """
-    replica = Replica(open_objects(place), file, clock)
-    replica.catch_up()
-    return not replica.is_new
+    return not read_to_end(open_objects(place), file, clock).is_new
 
 
 @contextmanager
