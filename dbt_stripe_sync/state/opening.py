@@ -52,7 +52,7 @@ def looked_at(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exis
 @contextmanager
 def _fetched(place: RemotePlace, path: Path, clock: Clock, leased: StateError) -> Iterator[Path]:
     """A copy of a state on an object store that a run on another machine holds. Raises `StateError`."""
-    from dbt_stripe_sync.state.remote.replica import fetch_copy
+    from dbt_stripe_sync.state.remote.reading import fetch_copy
 
     with place_for_copy(path) as copy:
         if not fetch_copy(place, copy, clock):
