@@ -155,15 +155,22 @@ async def opened_stripe(workload: Workload, clock: Clock) -> AsyncIterator[Strip
 
 @contextmanager
 def opened_state(
-    workload: Workload, account: Account, clock: Clock, *, only_looks: bool = False
+    workload: Workload, account: Account | None, clock: Clock, *, only_looks: bool = False
 ) -> Iterator[StateStore]:
-    """The state of the project's target. Raises `StateError`."""
+    """The state of the project's target. Without an account, it must exist. Raises `StateError`."""
     from dbt_stripe_sync.state.access import look_at_state, open_state
     from dbt_stripe_sync.state.store import StateIdentity
 
-    identity = StateIdentity(project=workload.project, account=account.id, livemode=account.livemode)
-    wait = workload.options.wait_for_lock
-    retention = workload.retention
+    identity = (
+        StateIdentity(project=workload.project, account=account.id, livemode=account.livemode) if account else None
+    )
     opened = look_at_state if only_looks else open_state
-    with opened(workload.state_place, identity=identity, wait_seconds=wait, clock=clock, retention=retention) as state:
+    with opened(
+        workload.state_place,
+        identity=identity,
+        wait_seconds=workload.options.wait_for_lock,
+        clock=clock,
+        retention=workload.retention,
+        must_exist=identity is None,
+    ) as state:
         yield state

@@ -75,6 +75,11 @@ def live_key(_customers, monkeypatch):
     return "stripe", "error[live-key]", "add `live_targets: [dev]`"
 
 
+def no_state_folder(customers, _monkeypatch):
+    (customers.root / ".stripe_sync").write_text("a file in the place of the folder")
+    return "state", "error[state-readonly]: the state can't be written: permission denied", "make its folder writable"
+
+
 def no_sandbox(customers, _monkeypatch):
     customers.stripe.stop()
     return "stripe", "error[", "hint:"
@@ -108,6 +113,7 @@ def no_column(customers, _monkeypatch):
         no_key,
         publishable_key,
         live_key,
+        no_state_folder,
         no_sandbox,
         no_warehouse,
         no_relation,
@@ -128,6 +134,50 @@ def test_each_usual_mistake_is_found_with_what_to_do(customers, monkeypatch, mis
     assert what in ran.text
     assert hint in ran.text
     assert "Traceback" not in ran.text
+
+
+def checked(ran):
+    return [line.split()[:2] for line in ran.out.splitlines() if line[:4] in {"ok  ", "FAIL", "skip"}]
+
+
+def test_the_state_is_checked_even_if_stripe_cannot_be_reached(customers):
+    customers.cli()
+    customers.stripe.stop()
+
+    ran = customers.cli("debug")
+
+    assert ran.exit_code == 2
+    assert checked(ran)[3:] == [["FAIL", "stripe"], ["skip", "permissions"], ["ok", "state"]]
+    assert "permissions  skipped, because the check of Stripe failed" in ran.out
+    assert "dev.duckdb, 3 records; whether it belongs to the key's account is unknown" in ran.out
+
+
+def test_a_damaged_state_is_found_without_a_key(customers, monkeypatch):
+    customers.cli()
+    customers.state.write_bytes(b"nothing that DuckDB knows" * 1000)
+    monkeypatch.delenv("STRIPE_API_KEY")
+
+    ran = customers.cli("debug")
+
+    assert failed(ran) == ["stripe", "state"]
+    assert "error[state-damaged]" in ran.text
+
+
+def test_a_check_that_was_skipped_is_null_in_json(customers, monkeypatch):
+    monkeypatch.delenv("STRIPE_API_KEY")
+
+    ran = customers.cli("debug", "--output", "json")
+
+    results = {line["check"]: line["ok"] for line in map(json.loads, ran.out.splitlines())}
+    assert (ran.exit_code, results["stripe"], results["permissions"], results["state"]) == (2, False, None, True)
+
+
+def test_debug_creates_no_state(customers):
+    ran = customers.cli("debug")
+
+    assert ran.exit_code == 0
+    assert "dev.duckdb, which the first run creates" in ran.out
+    assert not customers.state.exists()
 
 
 def test_a_state_that_another_run_holds_is_reported_with_who_holds_it(customers):

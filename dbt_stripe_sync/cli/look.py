@@ -15,6 +15,7 @@ from dbt_stripe_sync.report import tables
 from dbt_stripe_sync.report.json_values import json_problem
 from dbt_stripe_sync.report.lines import wrap
 
+MARKS = {True: "ok  ", False: "FAIL", None: "skip"}
 OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), help="Output format [default: text]")
 
 
@@ -100,11 +101,11 @@ def debug(project: Project, screen: Screen, *, output: str | None) -> int:
             line = {"check": check.name, "ok": check.ok, "detail": check.detail, "problems": problems}
             screen.lines([orjson.dumps(line).decode()])
             continue
-        mark = f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<12} "
+        mark = f"{MARKS[check.ok]}  {check.name:<12} "
         screen.lines(wrap(check.detail, screen.width, first=mark, indent=" " * len(mark)))
         screen.problems(check.problems)
         screen.separate(check.problems)
-    return 0 if all(check.ok for check in checks) else 2
+    return 2 if any(check.ok is False for check in checks) else 0
 
 
 @click.command()

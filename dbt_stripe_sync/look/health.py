@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -15,6 +14,7 @@ from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import SyncError
 from dbt_stripe_sync.model.lifecycle import Removal
 from dbt_stripe_sync.model_columns import check_models, find_missing_columns
+from dbt_stripe_sync.state.opening import check_creatable
 from dbt_stripe_sync.stripe_api.keys import is_restricted
 from dbt_stripe_sync.stripe_api.permissions import list_permissions
 from dbt_stripe_sync.wiring import check_account, check_target, opened_state, opened_stripe, opened_warehouse
@@ -30,16 +30,19 @@ if TYPE_CHECKING:
 
 
 class Check(Struct, frozen=True, kw_only=True):
-    """One check and its result."""
+    """One check and its result. `ok` is None if it was skipped, because it needs a part that failed."""
 
     name: str
-    ok: bool
+    ok: bool | None
     detail: str
     problems: tuple[Problem, ...] = ()
 
 
 def check_health(options: ProjectOptions) -> Iterator[Check]:
-    """Check the project, the warehouse, Stripe and the state. Checks that depend on a failed one are skipped."""
+    """Check the project, the warehouse, Stripe and the state. A check that needs a failed part is skipped.
+
+    Side effects: a state on an object store is created if Stripe says whose key it is.
+    """
     loaded: list[Workload] = []
 
     def project() -> str:
@@ -62,9 +65,12 @@ def check_health(options: ProjectOptions) -> Iterator[Check]:
     yield _try("warehouse", lambda: _warehouse(workload))
     known: list[Account] = []
     yield _try("stripe", lambda: run_to_end(_stripe(workload, known)))
-    if known:
+    account = known[0] if known else None
+    if account is not None:
         yield _try("permissions", lambda: run_to_end(_permissions(workload)))
-        yield _try("state", lambda: _state(workload, known[0]))
+    else:
+        yield Check(name="permissions", ok=None, detail="skipped, because the check of Stripe failed")
+    yield _try("state", lambda: _state(workload, account))
 
 
 def _try(name: str, act: Callable[[], str]) -> Check:
@@ -124,10 +130,15 @@ async def _may_list(workload: Workload, stripe: Stripe, name: str) -> bool:
     return answer.verdict is Verdict.DONE
 
 
-def _state(workload: Workload, account: Account) -> str:
-    with suppress(FileNotFoundError), opened_state(workload, account, SystemClock()) as state:
+def _state(workload: Workload, account: Account | None) -> str:
+    """Check that the state can be opened, and belongs to the account if that is known."""
+    place = workload.state_place
+    if place.remote is None and not place.path.exists():
+        check_creatable(place.path)
+        return f"{place}, which the first run creates"
+    with opened_state(workload, account, SystemClock()) as state:
         count = sum(records for _, _, records in state.summary())
         waiting = sum(1 for _ in state.open_intents())
         left = f", {counted(waiting, 'change')} to settle" if waiting else ""
-        return f"{workload.state_place}, {counted(count, 'record')}{left}"
-    return str(workload.state_place)
+        whose = "" if account is not None else "; whether it belongs to the key's account is unknown"
+        return f"{place}, {counted(count, 'record')}{left}{whose}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from contextlib import ExitStack, closing, contextmanager
@@ -104,6 +105,13 @@ def opened(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist: 
             replica.attach(session, is_ahead=is_new or is_changed)
         stack.callback(_close, session)
         yield session
+
+
+def check_creatable(path: Path) -> None:
+    """Check that a state that doesn't exist yet can be created. Raises `StateError`."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise cannot_write(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def _close(session: Session) -> None:
