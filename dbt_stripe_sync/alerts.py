@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.model.alert import AlertForm
 from dbt_stripe_sync.model.errors import Location, Problem, Severity, SyncError
+from dbt_stripe_sync.model.run import NOT_CONFIRMED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +50,9 @@ def alerting_about_stops(options: ProjectOptions) -> Iterator[None]:
     try:
         yield
     except SyncError as error:
-        error.problems += _alert_about_stop(options, error.problems)
+        # Whoever declined the plan knows that nothing was sent.
+        if all(problem.code != NOT_CONFIRMED for problem in error.problems):
+            error.problems += _alert_about_stop(options, error.problems)
         raise
     except Exception:
         _alert_about_stop(options, (Problem(code="unexpected-error", summary="the run failed unexpectedly"),))

@@ -180,7 +180,7 @@ async def _sender(parts: Parts, run_id: str) -> AsyncIterator[Sender]:
 
 @contextmanager
 def failure_remembered(parts: Parts, run_id: str) -> Iterator[None]:
-    """Record a failed run, so that `runs` shows it, unless the state itself can't be written."""
+    """Record a run that failed or was declined, so that `runs` shows it, unless the state itself can't be written."""
     try:
         yield
     except SyncError as error:

@@ -209,6 +209,11 @@ class ProjectState:
                 raise StateError(no_run(self.place, run))
             return state.last_rejected(found)
 
+    def interrupted(self, run: str | None = None) -> str | None:
+        """The id of the run that `undone` looks at, if it was interrupted before it had sent everything."""
+        with self.look() as state:
+            return state.interrupted_run(self._run_id(state, run) if run is not None else None)
+
     @staticmethod
     def _run_id(state: StateStore, begins: str | None) -> str | None:
         if begins is None:

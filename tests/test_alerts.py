@@ -177,6 +177,20 @@ def test_python_sends_alerts_as_the_command_line_does(alerting):
     assert len(alerting.receiver.bodies) == 1
 
 
+def test_a_plan_that_a_person_declines_sends_no_alert(alerting, monkeypatch):
+    alerting.cli("run")
+    alerting.table("customers", "SELECT * REPLACE (name || '!' AS name) FROM customers")
+    alerting.cli("run")
+    run, _ = map(json.loads, alerting.cli("runs", "--output", "json").out.splitlines())
+    monkeypatch.setattr("dbt_stripe_sync.cli.screen.Screen.can_ask", property(lambda _: True))
+    monkeypatch.setattr("dbt_stripe_sync.cli.screen.Screen.confirm", lambda *_: False)
+
+    ran = alerting.cli("undo", run["run"])
+
+    assert (ran.exit_code, "error[not-confirmed]" in ran.err) == (2, True), ran.text
+    assert alerting.receiver.bodies == []
+
+
 def test_only_the_reasons_that_are_asked_for_are_reported(alerting):
     alerting.set(alerts={"url_env": "ALERT_URL", "when": ["held", "drift"]})
     reject_one(alerting)

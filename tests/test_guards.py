@@ -302,6 +302,9 @@ def test_on_a_terminal_anything_but_a_yes_sends_nothing(leaving, answer):
     assert "error[not-confirmed]:" in terminal.text
     assert "nothing was sent, because the answer was no" in terminal.text
     assert leaving.write_calls() == []
+    (status, *_) = json.loads(leaving.cli("runs", "--output", "json").out.splitlines()[0])["status"].split()
+    assert status == "declined"
+    assert "Nothing was sent, because the answer was no (exit 2)." in leaving.cli("report", "--text").out
 
 
 def test_ctrl_c_at_the_question_ends_the_run_at_once(leaving):

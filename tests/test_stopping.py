@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -76,7 +77,8 @@ def test_as_few_wait_for_their_turn_as_a_stop_can_end_in_about_a_second(pace, fa
     assert turns_at(pace, fail_fast=fail_fast).least == most
 
 
-def test_at_a_slow_pace_an_interrupted_run_ends_soon(people):
+def interrupted(people):
+    """A run that got a Ctrl-C after its first few customers."""
     people.set(account_per_second=10, endpoint_per_second=10)
     options = ["--project-dir", people.root, "--profiles-dir", people.root, "--stripe-url", people.stripe.url]
     command = [sys.executable, "-m", "dbt_stripe_sync", "run", "--select", "people", *map(str, options)]
@@ -86,7 +88,28 @@ def test_at_a_slow_pace_an_interrupted_run_ends_soon(people):
     before = people.stripe.count("customer")
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=120)
-
     assert process.returncode == 1, out
+    return before, out
+
+
+def test_at_a_slow_pace_an_interrupted_run_ends_soon(people):
+    before, out = interrupted(people)
+
     assert people.stripe.count("customer") - before <= turns_at(10, fail_fast=False).least + 2
     assert "interrupted" in out
+
+
+def test_retry_after_an_interrupted_run_names_the_command_that_sends_the_rest(people):
+    interrupted(people)
+    sent = people.stripe.count("customer")
+
+    retried = people.cli("retry")
+
+    assert retried.exit_code == 0
+    assert "Nothing to retry: that run left no row rejected, skipped or unresolved." in retried.out
+    assert re.search(r"hint: run \S+ was interrupted; `dbt-stripe-sync run`\s+sends what it didn't send", retried.err)
+    assert people.stripe.count("customer") == sent < 70
+    people.set(account_per_second=1000, endpoint_per_second=1000)
+    assert people.cli("run", "--select", "people").exit_code == 0
+    assert people.stripe.count("customer") == 70
+    assert "interrupted" not in people.cli("retry").err

@@ -12,7 +12,7 @@ from dbt_stripe_sync.cli.completing import complete_run
 from dbt_stripe_sync.cli.options import FILE, with_project
 from dbt_stripe_sync.model.errors import ConfigError, PlanError, Problem, Severity
 from dbt_stripe_sync.model.plan import PlanOptions
-from dbt_stripe_sync.model.run import RunReport, RunStatus
+from dbt_stripe_sync.model.run import NOT_CONFIRMED, RunReport, RunStatus
 from dbt_stripe_sync.report import run_json, run_text
 from dbt_stripe_sync.report.lines import wrap
 from dbt_stripe_sync.report.progress_lines import log_line
@@ -159,6 +159,7 @@ def retry(
     These are the rows that RUN (default: the last one) rejected, skipped or left unresolved. What an interrupted run
     didn't send is in the next plan: use `run`.
     """
+    interrupted = project.state.interrupted(run_id)
     with screen.progress() as progress:
         agreed = _agreement(project, screen, progress, yes=yes)
         review = _review(project, screen, progress)
@@ -168,8 +169,18 @@ def retry(
             screen.lines(["null"])
             return 0
         screen.say(["Nothing to retry: that run left no row rejected, skipped or unresolved."])
+        _hint_at_rest(interrupted, screen)
         return 0
-    return finish(report, project, screen, output)
+    status = finish(report, project, screen, output)
+    _hint_at_rest(interrupted, screen)
+    return status
+
+
+def _hint_at_rest(interrupted: str | None, screen: Screen) -> None:
+    """Say what sends the rows that an interrupted run didn't send."""
+    if interrupted is not None and screen.log_format == "text" and not screen.is_quiet:
+        text = f"run {interrupted} was interrupted; `dbt-stripe-sync run` sends what it didn't send"
+        screen.notes(wrap(text, screen.error_width, first="hint: ", indent="  "))
 
 
 def _run_again() -> str:
@@ -229,7 +240,12 @@ def _confirm(plan: Plan, removals: Sequence[PermanentRemovals], project: Project
 
     screen.notes(rendered(plan, project, screen, "text", show_values=True))
     if not screen.confirm(plan_words.question_of(plan, removals)):
-        raise PlanError(Problem(code="not-confirmed", summary="nothing was sent, because the answer was no"))
+        raise declined()
+
+
+def declined() -> PlanError:
+    """A person has answered no."""
+    return PlanError(Problem(code=NOT_CONFIRMED, summary="nothing was sent, because the answer was no"))
 
 
 def rendered(

@@ -9,9 +9,8 @@ from msgspec.structs import replace
 
 from dbt_stripe_sync.cli.completing import complete_run
 from dbt_stripe_sync.cli.options import FILE, with_project
-from dbt_stripe_sync.cli.sync import ALL, FORMATS, finish, plan_status, rendered
+from dbt_stripe_sync.cli.sync import ALL, FORMATS, declined, finish, plan_status, rendered
 from dbt_stripe_sync.model.counting import counted
-from dbt_stripe_sync.model.errors import PlanError, Problem
 from dbt_stripe_sync.report.problems_text import render_problems
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def undo(
             if yes or not len(plan.changes):
                 return
             if not screen.confirm(f"Undo {counted(len(plan.changes), 'change')} of run {run_id}?"):
-                raise PlanError(Problem(code="not-confirmed", summary="nothing was sent, because the answer was no"))
+                raise declined()
 
         report = project.undo(run_id, progress=progress, fail_fast=fail_fast, review=review)
     return finish(report, project, screen)

@@ -102,7 +102,7 @@ RUNS = LogTable(
         ("run_id", Kind.TEXT, "The run's id, as `dbt-stripe-sync runs` shows it."),
         ("command", Kind.TEXT, "run, apply or retry."),
         ("target", Kind.TEXT, "The dbt target."),
-        ("status", Kind.TEXT, "succeeded, partial, failed or interrupted."),
+        ("status", Kind.TEXT, "succeeded, partial, failed, declined or interrupted."),
         ("started_at", Kind.TIME, "When the run began."),
         ("finished_at", Kind.TIME, "When the run ended; null if it was killed."),
         ("account", Kind.TEXT, "The Stripe account."),

@@ -115,13 +115,22 @@ def _names(message: str, stripe_id: str) -> bool:
     return re.search(rf"(?<![\w-]){re.escape(stripe_id)}(?![\w-])", message) is not None
 
 
+# The code of the problem that ends a run whose plan a person has declined.
+NOT_CONFIRMED = "not-confirmed"
+
+
 class RunStatus(Enum):
-    """How a run ended: `PARTIAL` means that something was rejected, skipped or held back, or is unknown."""
+    """How a run ended.
+
+    `PARTIAL` means that something was rejected, skipped or held back, or is unknown. `DECLINED` means that a person was
+    asked and said no, so nothing was sent.
+    """
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     PARTIAL = "partial"
     FAILED = "failed"
+    DECLINED = "declined"
     INTERRUPTED = "interrupted"
 
 

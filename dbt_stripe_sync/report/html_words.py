@@ -54,6 +54,8 @@ def build_headline(report: RunReport) -> str:
     done, failed = figures.written, figures.not_done
     if report.status is RunStatus.INTERRUPTED:
         return f"Interrupted after {counted(done, 'change')}"
+    if report.status is RunStatus.DECLINED:
+        return "Declined: nothing was sent"
     if failed:
         return f"{counted(failed, 'row')} {'is' if failed == 1 else 'are'} not in sync"
     if any(counts.held is not None for counts in report.counts):

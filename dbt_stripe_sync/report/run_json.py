@@ -4,8 +4,8 @@ The document (version 1):
 
 - `metadata`: `schema_version`, `generated_at`, `dbt_stripe_sync_version`, `run_id`, `project`, `target`, `account`,
   `livemode`, `api_version` and `plan_id`;
-- `status` (`succeeded`, `partial`, `failed`, `interrupted`), `started_at`, `finished_at`, `elapsed_time` (seconds),
-  `requests` (HTTP requests sent), `reads` (those that changed nothing);
+- `status` (`succeeded`, `partial`, `failed`, `declined`, `interrupted`), `started_at`, `finished_at`, `elapsed_time`
+  (seconds), `requests` (HTTP requests sent), `reads` (those that changed nothing);
 - `rows`: the results of the rows, in figures that add up to `rows` (those of the models) and `removals`;
 - `totals`: how many changes `succeeded`, were `rejected`, are `unknown`, were `skipped`;
 - `owed`: the steps on replaced objects that are still owed: `sync`, `key`, `action`, `target`, `since`, `reason`,

@@ -40,7 +40,8 @@ WORDS = {
 ENDINGS = {
     RunStatus.SUCCEEDED: ("Run succeeded (exit 0).", "green"),
     RunStatus.PARTIAL: ("Some rows or models were not synced (exit 1).", "yellow"),
-    RunStatus.FAILED: ("The run failed (exit 1).", "red"),
+    RunStatus.FAILED: ("The run failed (exit 2).", "red"),
+    RunStatus.DECLINED: ("Nothing was sent, because the answer was no (exit 2).", "yellow"),
     RunStatus.INTERRUPTED: ("The run was interrupted (exit 1); the next one continues from there.", "yellow"),
     RunStatus.RUNNING: ("The run is still running, or was killed; the next one finds out which.", "yellow"),
 }

@@ -19,7 +19,7 @@ from dbt_stripe_sync.model.codec import (
     encode_problem,
 )
 from dbt_stripe_sync.model.plan import PlanHeader
-from dbt_stripe_sync.model.run import RunEntry, RunReport, RunStatus, Status
+from dbt_stripe_sync.model.run import NOT_CONFIRMED, RunEntry, RunReport, RunStatus, Status
 from dbt_stripe_sync.state.applied import KEPT_RUNS
 from dbt_stripe_sync.state.problems import ambiguous_run
 from dbt_stripe_sync.state.rows import parse_outcome
@@ -131,13 +131,15 @@ def save_end(session: Session, report: RunReport) -> None:
 
 
 def save_failure(session: Session, run_id: str, problems: Iterable[Problem], at: datetime) -> None:
-    """Record that a run failed, and why."""
+    """Record that a run failed, and why; or that it was declined, if that is why."""
+    problems = tuple(problems)
+    status = RunStatus.DECLINED if any(one.code == NOT_CONFIRMED for one in problems) else RunStatus.FAILED
     with session.transaction():
         session.execute(
             "UPDATE runs SET status = $status, finished_at = $at, problems = $problems WHERE id = $id",
             {
                 "id": run_id,
-                "status": RunStatus.FAILED.value,
+                "status": status.value,
                 "at": at,
                 "problems": _json([encode_problem(problem) for problem in problems]),
             },
@@ -188,10 +190,10 @@ def find_run(session: Session, begins: str) -> str | None:
 def read_newest(session: Session) -> list[str]:
     """The last run that finished, and later ones that were killed or refused and so handled nothing."""
     query = (
-        "SELECT id, finished_at IS NOT NULL AND status <> $failed AS has_ended FROM runs "
+        "SELECT id, finished_at IS NOT NULL AND NOT list_contains($refused, status) AS has_ended FROM runs "
         "ORDER BY started_at DESC, id DESC"
     )
-    runs = session.rows(query, failed=RunStatus.FAILED.value)
+    runs = session.rows(query, refused=[RunStatus.FAILED.value, RunStatus.DECLINED.value])
     last = next((index for index, run in enumerate(runs) if run["has_ended"]), len(runs))
     return [run["id"] for run in runs[: last + 1]]
 
@@ -210,6 +212,13 @@ def read_rejected(session: Session, run_ids: Sequence[str]) -> dict[str, frozens
             if where.sync is not None and where.key is not None:
                 keys[where.sync].add(where.key)
     return {sync: frozenset(found) for sync, found in keys.items()}
+
+
+def find_interrupted(session: Session, run_ids: Sequence[str]) -> str | None:
+    """The newest of some runs that was interrupted or killed."""
+    query = "SELECT * EXCLUDE (header, problems) FROM runs WHERE id IN (SELECT unnest($runs)) ORDER BY started_at DESC"
+    entries = (_entry(row, session) for row in session.rows(query, runs=list(run_ids)))
+    return next((entry.id for entry in entries if entry.status is RunStatus.INTERRUPTED), None)
 
 
 def _entry(row: Mapping[str, Any], session: Session) -> RunEntry:

@@ -252,7 +252,7 @@ class StateStore:
         log.save_start(self._session, run_id, command=command, target=target, header=header, at=self._clock.now())
 
     def fail_run(self, run_id: str, problems: Sequence[Problem]) -> None:
-        """Record that a run failed, and why."""
+        """Record that a run failed or was declined, and why."""
         log.save_failure(self._session, run_id, problems, self._clock.now())
 
     def finish_run(self, report: RunReport) -> None:
@@ -302,6 +302,10 @@ class StateStore:
     def last_rejected(self, run_id: str | None = None) -> Mapping[str, frozenset[str]]:
         """The keys, by sync, that a run (the last one) rejected, skipped or left unknown."""
         return log.read_rejected(self._session, [run_id] if run_id is not None else log.read_newest(self._session))
+
+    def interrupted_run(self, run_id: str | None = None) -> str | None:
+        """The run (the last one) if it was interrupted or killed before it had sent everything."""
+        return log.find_interrupted(self._session, [run_id] if run_id is not None else log.read_newest(self._session))
 
     # ── records ──────────────────────────────────────────────────────────────────────────────────────────────────
 
