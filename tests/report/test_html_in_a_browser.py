@@ -7,6 +7,7 @@ import re
 
 import pytest
 from made import email_failure, make_change, make_counts, make_outcome, make_report, row_problem
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.calls import StripeFailure
 from dbt_stripe_sync.model.change import Action
@@ -141,6 +142,30 @@ def test_what_needs_a_look_comes_before_what_succeeded(visit, small):
     assert results[:10] == ["unresolved", *["rejected"] * 9]
     assert set(results[10:]) == {"written"}
     assert keys(page)[:3] == ["1013", "57", "1007"]
+
+
+def ended(number):
+    """The end of a replaced object, which is a further step of a row."""
+    change = make_change(str(number), Action.ARCHIVE, sync="stripe_prices", resource="price")
+    return replace(change, id=f"{change.id}/archive")
+
+
+@pytest.mark.parametrize("width", [1440, 800, 740, 390])
+def test_no_result_is_cut_and_the_columns_stay_inside_the_table(visit, tmp_path, width):
+    outcomes = [
+        make_outcome(ended(1)),
+        make_outcome(ended(2), Status.UNKNOWN, failure=StripeFailure(type="connection")),
+        outcome_of(0),
+    ]
+    write_html(make_report(outcomes, [make_counts("stripe_prices", rows=3)]), tmp_path / "report.html")
+
+    page = visit((tmp_path / "report.html").as_uri(), width=width)
+    results = page.locator("#rows .row .c-result")
+
+    assert results.all_inner_texts() == ["unresolved (further step)", "written (further step)", "written"]
+    assert [cell.evaluate("e => e.scrollWidth - e.clientWidth") for cell in results.all()] == [0, 0, 0]
+    rows = page.locator("#rows .row").all()
+    assert [row.evaluate("e => e.scrollWidth - e.clientWidth") for row in rows] == [0, 0, 0]
 
 
 def test_each_object_leads_to_its_page_in_the_dashboard(visit, small):

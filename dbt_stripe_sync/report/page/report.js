@@ -266,6 +266,9 @@
   const chips = () => {
     const counts = facts.statuses.map(() => 0);
     for (const row of data) counts[row[STATUS]]++;
+    // The column of the results is as wide as the longest of them, such as "written (further step)".
+    const longest = Math.max(0, ...facts.words.map((word, number) => (counts[number] ? word.length : 0)));
+    $("table").style.setProperty("--result", `${longest}ch`);
     facts.statuses.forEach((name, number) => {
       if (!counts[number]) return;
       const chip = make("button", `${facts.words[number]} ${figures.format(counts[number])}`);
