@@ -102,20 +102,29 @@ def test_a_few_answers_are_enough_and_nothing_is_asked_twice(sold):
                 asked[path] = decision
 
 
-@each_kind
-def test_nothing_is_created_next_to_an_object_that_was_found(sold):
-    for where, _, observed, decision in walked(sold):
-        found = observed.found is not None and any(is_alive(body) for body in observed.found.objects)
-        if found and isinstance(decision, Change):
-            assert decision.action is not Action.CREATE, where
+def test_nothing_is_created_next_to_an_object_that_was_found():
+    changes = [
+        (where, decision)
+        for sold in SOLD
+        for where, _, observed, decision in walked(sold)
+        if observed.found is not None and any(map(is_alive, observed.found.objects)) and isinstance(decision, Change)
+    ]
+    assert changes
+    for where, decision in changes:
+        assert decision.action is not Action.CREATE, where
 
 
 @each_kind
 def test_nothing_is_done_where_stripe_could_not_be_asked(sold):
-    for where, _, observed, decision in walked(sold):
-        failed = observed.found is not None and observed.found.failed
-        if failed or Unseen.NOT_ANSWERED in (observed.body, observed.holdings):
-            assert isinstance(decision, Reject), where
+    unanswered = [
+        (where, decision)
+        for where, _, observed, decision in walked(sold)
+        if (observed.found is not None and observed.found.failed)
+        or Unseen.NOT_ANSWERED in (observed.body, observed.holdings)
+    ]
+    assert unanswered
+    for where, decision in unanswered:
+        assert isinstance(decision, Reject), where
 
 
 @each_kind
@@ -136,9 +145,10 @@ def test_a_row_has_one_object_and_only_a_replacement_or_a_removal_ends_one(sold)
 
 @each_kind
 def test_a_row_that_left_never_creates_anything(sold):
-    for where, case, _, decision in walked(sold):
-        if case.row.diff.kind is Kind.REMOVED:
-            assert not (isinstance(decision, Change) and decision.action in MAKES), where
+    left = [(where, decision) for where, case, _, decision in walked(sold) if case.row.diff.kind is Kind.REMOVED]
+    assert left
+    for where, decision in left:
+        assert not (isinstance(decision, Change) and decision.action in MAKES), where
 
 
 @each_kind
@@ -164,20 +174,29 @@ def test_an_update_sends_only_what_differs(sold):
 
 @each_kind
 def test_an_object_that_was_deleted_by_hand_is_created_again_only_where_the_sync_says_so(sold):
-    for where, case, observed, decision in walked(sold):
-        diff = case.row.diff
-        if diff.stripe_id is None or diff.kind is Kind.REMOVED or case.rules.sync.on_deleted is OnDeleted.RECREATE:
-            continue
-        if diff.missing or observed.body is Unseen.MISSING:
-            assert isinstance(decision, Ask | Reject | Keep), where
+    deleted = [
+        (where, decision)
+        for where, case, observed, decision in walked(sold)
+        if case.row.diff.stripe_id is not None and case.row.diff.kind is not Kind.REMOVED
+        if case.rules.sync.on_deleted is not OnDeleted.RECREATE
+        if case.row.diff.missing or observed.body is Unseen.MISSING
+    ]
+    assert deleted
+    for where, decision in deleted:
+        assert isinstance(decision, Ask | Reject | Keep), where
 
 
-@each_kind
-def test_what_has_ended_is_not_begun_again_unless_the_sync_says_so(sold):
-    for where, case, observed, decision in walked(sold):
-        bodies = observed.found.objects if observed.found is not None else ()
-        if bodies and not any(map(is_alive, bodies)) and case.rules.sync.when_ended is WhenEnded.KEEP:
-            assert isinstance(decision, Refresh | Reject), where
+def test_what_has_ended_is_not_begun_again_unless_the_sync_says_so():
+    ended = [
+        (where, decision)
+        for sold in SOLD
+        for where, case, observed, decision in walked(sold)
+        if observed.found is not None and observed.found.objects and not any(map(is_alive, observed.found.objects))
+        if case.rules.sync.when_ended is WhenEnded.KEEP
+    ]
+    assert ended
+    for where, decision in ended:
+        assert isinstance(decision, Refresh | Reject), where
 
 
 @each_kind

@@ -107,7 +107,7 @@ def test_a_price_in_another_currency_is_rejected_before_the_old_one_is_archived(
 
     open_gym.cli("run")
 
-    assert all(price["active"] for price in open_gym.stripe.objects("price"))
+    assert {price["active"] for price in open_gym.stripe.objects("price")} == {True}
 
 
 def test_a_sync_that_was_renamed_stops_before_anything_is_created(open_gym):
