@@ -255,7 +255,7 @@ def test_a_price_with_another_amount_is_replaced_by_one_that_takes_its_lookup_ke
         ),
     ],
 )
-def test_what_is_as_it_should_be_only_gets_our_tag(business, kind, service, made, fields):
+def test_an_object_without_differences_only_gets_the_tag(business, kind, service, made, fields):
     getattr(by_hand(business), service).create(made)
     by = "id" if "id" in made else "display_name"
     business.table("things", "SELECT 'k' AS id, 12.50::decimal(10, 2) AS n, 12 AS whole")
@@ -293,7 +293,7 @@ def test_of_an_archived_object_and_one_in_use_the_one_in_use_is_adopted(business
     assert (change["action"], change["stripe_id"]) == ("adopt", new)
 
 
-def test_an_archived_object_that_is_adopted_is_in_use_again(business):
+def test_an_adopted_archived_object_becomes_active_again(business):
     client = by_hand(business)
     old = client.products.create({"name": "Desk", "active": False, "metadata": {"sku": "d1"}})["id"]
     business.table("plans", "SELECT 'd1' AS sku, 'Desk' AS name")
@@ -421,7 +421,7 @@ def test_a_plan_says_how_many_reads_it_took(business):
 
 
 @pytest.mark.parametrize("of_project", [False, True])
-def test_past_max_reads_nothing_of_the_sync_is_sent_and_others_continue(business, of_project):
+def test_beyond_max_reads_nothing_of_the_sync_is_sent_and_others_continue(business, of_project):
     for number in range(250):
         person(business, f"p{number}@example.com")
     if of_project:
@@ -441,7 +441,7 @@ def test_past_max_reads_nothing_of_the_sync_is_sent_and_others_continue(business
     assert of_project or business.stripe.count("product") == 1
 
 
-def test_a_limit_that_suffices_holds_nothing_back(business):
+def test_a_sufficient_limit_holds_nothing_back(business):
     people(business, ("c1", "a@example.com", "A"), match=["email"], limits={"max_reads": 50})
 
     run(business)
@@ -537,7 +537,7 @@ def test_a_forgotten_sync_finds_its_objects_by_their_ids(late):
 
 
 @pytest.mark.parametrize("how", ["deleted", "without its tag"])
-def test_a_forgotten_row_whose_object_is_its_own_no_more_gets_another(late, how):
+def test_a_forgotten_row_whose_object_now_belongs_to_another_gets_a_new_one(late, how):
     people(late, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"))
     run(late)
     (mine,) = [c["id"] for c in late.stripe.objects("customer") if c["email"] == "a@example.com"]
@@ -553,7 +553,7 @@ def test_a_forgotten_row_whose_object_is_its_own_no_more_gets_another(late, how)
     assert late.write_calls() == ["POST /v1/customers"]
 
 
-def test_a_forgotten_row_of_which_stripe_cannot_be_asked_is_not_created_again(late):
+def test_a_forgotten_row_is_not_created_again_if_stripe_cannot_be_asked(late):
     people(late, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"))
     run(late)
     assert late.cli("state", "forget", "people", "c1").exit_code == 0
@@ -567,7 +567,7 @@ def test_a_forgotten_row_of_which_stripe_cannot_be_asked_is_not_created_again(la
     assert late.write_calls() == []
 
 
-def test_where_search_is_refused_everything_is_listed(business, clock):
+def test_if_search_is_refused_everything_is_listed(business, clock):
     theirs = person(business, "z@example.com", crm_id="c1")
     for number in range(350):
         person(business, f"p{number}@example.com")
@@ -614,7 +614,7 @@ def test_finishing_reads_no_more_than_max_reads(business):
 # ── webhook endpoints ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_webhook_endpoints_secret_is_kept_nowhere(business):
+def test_a_webhook_endpoints_secret_is_stored_nowhere(business):
     business.rows("hooks", ("h1", "https://example.com/hook"), columns="id text, url text")
     fields = {"url": "url", "enabled_events": {"value": ["invoice.paid"]}}
     business.sync("hooks", resource="webhook_endpoint", key="id", fields=fields)

@@ -246,7 +246,7 @@ def test_a_failing_alert_never_fails_a_run(alerting, answers):
     assert "Traceback" not in ran.text
 
 
-def test_a_passing_failure_of_the_receiver_is_retried(alerting):
+def test_a_temporary_failure_of_the_receiver_is_retried(alerting):
     alerting.receiver.answers = [503, 0, 200]
     hold(alerting)
 
@@ -257,7 +257,7 @@ def test_a_passing_failure_of_the_receiver_is_retried(alerting):
 
 
 @pytest.mark.parametrize(("url", "why"), [("", "is not set"), ("nonsense", "does not hold an http address")])
-def test_an_address_that_is_none_is_a_warning(alerting, monkeypatch, url, why):
+def test_an_invalid_address_is_a_warning(alerting, monkeypatch, url, why):
     monkeypatch.setenv("ALERT_URL", url)
     hold(alerting)
 

@@ -299,7 +299,7 @@ FOUND = {
 
 
 @pytest.mark.parametrize("history", FOUND.values(), ids=FOUND)
-def test_what_a_sequence_has_found_stays_found(shop, history):
+def test_regressions_found_by_sequences_stay_fixed(shop, history):
     check(shop, history)
 
 

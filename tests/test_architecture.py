@@ -92,5 +92,5 @@ def test_only_the_gateway_calls_stripe():
             )
 
 
-def test_modules_are_named_for_what_they_hold():
+def test_modules_are_named_after_their_contents():
     assert [name_of(path) for path in MODULES if path.stem in BANNED_NAMES] == []

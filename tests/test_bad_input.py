@@ -21,14 +21,14 @@ def problem_of(ran):
     return " ".join(ran.err.split())
 
 
-def test_no_manifest(business):
+def test_a_missing_manifest_is_reported_with_a_hint(business):
     problem = problem_of(business.cli())
 
     assert "error[no-manifest]: dbt's manifest was not found here" in problem
     assert "hint: run `dbt build` first, or name the project with `--project-dir`" in problem
 
 
-def test_a_broken_manifest(customers):
+def test_a_broken_manifest_is_reported(customers):
     manifest = customers.root / "target" / "manifest.json"
     manifest.write_text(manifest.read_text()[:100])
 
@@ -39,7 +39,7 @@ def test_a_broken_manifest(customers):
     assert "hint: remove it and run `dbt build` again" in problem
 
 
-def test_no_project(business):
+def test_a_missing_project_is_reported(business):
     (business.root / "dbt_project.yml").unlink()
 
     problem = problem_of(business.cli())
@@ -47,7 +47,7 @@ def test_no_project(business):
     assert "error[no-project]: no dbt_project.yml was found here" in problem
 
 
-def test_an_unset_environment_variable_in_the_profile(customers):
+def test_an_unset_environment_variable_in_the_profile_is_reported(customers):
     profiles = customers.root / "profiles.yml"
     profiles.write_text(profiles.read_text().replace(str(customers.warehouse), "{{ env_var('NO_SUCH_PATH') }}"))
 
@@ -96,7 +96,7 @@ def test_an_unset_environment_variable_in_the_profile(customers):
         ({"key": None}, ["error[no-key]: the sync has no key, so its rows can't be identified"]),
     ],
 )
-def test_meta_that_is_wrong(customers, change, texts):
+def test_wrong_meta_is_reported(customers, change, texts):
     customers.sync("customers", **{**CUSTOMER, **change})
 
     problem = problem_of(customers.cli())
@@ -147,7 +147,7 @@ def test_text_in_a_number_rejects_its_row_alone(customers):
     assert "lots" not in ran.text
 
 
-def test_no_stripe_key(customers, monkeypatch):
+def test_a_missing_stripe_key_is_reported(customers, monkeypatch):
     monkeypatch.delenv("STRIPE_API_KEY")
 
     problem = problem_of(customers.cli())
@@ -170,7 +170,7 @@ def test_a_missing_key_and_a_missing_column_are_reported_together_and_each_once(
     assert ran.text.count("reads column `emial`, which `customers` lacks") == 1
 
 
-def test_a_live_key_on_a_target_that_is_not_named_as_live(customers, monkeypatch):
+def test_a_live_key_on_a_target_that_is_not_live_is_refused(customers, monkeypatch):
     monkeypatch.setenv("STRIPE_API_KEY", "sk_live_" + "a" * 24)
 
     problem = problem_of(customers.cli())
@@ -180,7 +180,7 @@ def test_a_live_key_on_a_target_that_is_not_named_as_live(customers, monkeypatch
     assert "a" * 24 not in problem
 
 
-def test_a_live_key_works_where_its_target_is_named(customers, monkeypatch):
+def test_a_live_key_works_for_a_target_that_is_named_as_live(customers, monkeypatch):
     monkeypatch.setenv("STRIPE_API_KEY", "sk_live_" + "a" * 24)
     customers.set(live_targets=["dev"])
 
@@ -190,7 +190,7 @@ def test_a_live_key_works_where_its_target_is_named(customers, monkeypatch):
     assert customers.stripe.count("customer", livemode=True) == 3
 
 
-def test_stripe_cannot_be_reached(customers):
+def test_an_unreachable_stripe_is_reported(customers):
     customers.stripe.stop()
 
     problem = problem_of(customers.cli())
@@ -199,7 +199,7 @@ def test_stripe_cannot_be_reached(customers):
     assert "hint: check the network and its proxy" in problem
 
 
-def test_a_wrong_key(customers, monkeypatch):
+def test_a_wrong_key_is_reported(customers, monkeypatch):
     monkeypatch.setenv("STRIPE_API_KEY", "sk_test_wrong_key_0000")
 
     problem = problem_of(customers.cli())
@@ -208,7 +208,7 @@ def test_a_wrong_key(customers, monkeypatch):
     assert "wrong_key" not in problem
 
 
-def test_a_key_is_sent_to_no_stranger(customers):
+def test_a_key_is_not_sent_to_an_unknown_host(customers):
     ran = customers.cli("run", "--stripe-url", "https://stripe.example.org")
 
     # The option stands twice, and the last one counts; the project's own address is loopback.
@@ -221,7 +221,7 @@ def test_a_key_is_sent_to_no_stranger(customers):
     assert "error[foreign-address]: https://stripe.example.org is neither Stripe nor this machine" in problem
 
 
-def test_the_warehouse_cannot_be_reached(customers):
+def test_an_unreachable_warehouse_is_reported(customers):
     customers.warehouse.unlink()
 
     problem = problem_of(customers.cli())
@@ -230,7 +230,7 @@ def test_the_warehouse_cannot_be_reached(customers):
     assert "dbt build" in problem
 
 
-def test_a_relation_that_dbt_has_not_built(customers):
+def test_a_relation_that_dbt_has_not_built_is_reported(customers):
     with duckdb.connect(str(customers.warehouse)) as warehouse:
         warehouse.execute("DROP TABLE customers")
 
@@ -239,7 +239,7 @@ def test_a_relation_that_dbt_has_not_built(customers):
     assert "error[relation-missing]" in problem
 
 
-def test_a_state_that_another_run_holds(customers):
+def test_a_state_that_another_run_holds_is_reported(customers):
     customers.cli()
     holder = (
         "import sys, time; from pathlib import Path; from dbt_stripe_sync.state.access import open_state;"
@@ -262,7 +262,7 @@ def test_a_state_that_another_run_holds(customers):
 
 
 @pytest.mark.slow
-def test_the_state_of_another_account(customers):
+def test_the_state_of_another_account_is_refused(customers):
     customers.cli()
     with duckdb.connect(str(customers.state)) as state:
         state.execute("UPDATE meta SET value = 'acct_other' WHERE key = 'account'")
@@ -273,7 +273,7 @@ def test_the_state_of_another_account(customers):
 
 
 @pytest.mark.slow
-def test_the_state_of_another_mode(customers):
+def test_the_state_of_another_mode_is_refused(customers):
     customers.cli()
     with duckdb.connect(str(customers.state)) as state:
         state.execute("UPDATE meta SET value = 'live' WHERE key = 'mode'")
@@ -293,7 +293,7 @@ def test_a_damaged_state_is_not_reset(customers):
     assert customers.state.read_bytes() == before
 
 
-def test_a_selector_that_selects_nothing(customers):
+def test_a_selector_that_selects_nothing_is_reported(customers):
     ran = customers.cli("ls", "--select", "customer")
 
     assert "warning[nothing-selected]: the selector `customer` matches no sync" in ran.err
@@ -309,7 +309,7 @@ def test_what_stripe_refuses_is_reported_with_its_own_words(customers):
     assert customers.stripe.count("customer") == 2
 
 
-def test_errors_are_json_where_json_is_asked_for(customers):
+def test_errors_are_json_on_request(customers):
     ran = customers.cli("ls", "--output", "json")
 
     assert json.loads(ran.out)["sync"] == "customers"

@@ -26,41 +26,41 @@ RUN_BY = {
         f"{RUN_HERE}::test_the_page_on_dbt_cloud_works",
     ),
     "serve.md": (
-        f"{THIS}::test_the_variables_that_serve_needs_are_those_of_the_page",
+        f"{THIS}::test_the_page_lists_exactly_the_variables_that_serve_needs",
         f"{RUN_HERE}::test_the_page_on_serve_works_from_start_to_curl",
         "not run: a file of Caddy's, which can be had neither from PyPI nor from npm",
         f"{RUN_HERE}::test_the_page_on_serve_works_from_start_to_curl",
-        f"{THIS}::test_the_metrics_of_the_page_are_those_that_are_served",
-        f"{RUN_HERE}::test_systemd_takes_the_units_of_the_pages",
+        f"{THIS}::test_the_page_lists_exactly_the_metrics_that_are_served",
+        f"{RUN_HERE}::test_systemd_accepts_the_units_of_the_pages",
     ),
     "remote-state.md": (
         f"{REMOTE}::test_the_setting_and_the_workflow_of_the_page_are_valid",
-        f"{THIS}::test_what_pages_install_are_extras_that_there_are",
+        f"{THIS}::test_pages_install_only_existing_extras",
         f"{REMOTE}::test_the_commands_of_the_page_move_a_state_there_and_back",
         f"{REMOTE}::test_the_commands_of_the_page_move_a_state_there_and_back",
         f"{REMOTE}::test_the_setting_and_the_workflow_of_the_page_are_valid",
     ),
     "schedules.md": (
-        "tests/test_readme.py::test_every_example_of_settings_is_taken",
+        "tests/test_readme.py::test_every_example_of_settings_is_accepted",
         "tests/test_readme.py::test_every_yaml_example_is_yaml",
     ),
     "orchestrators.md": (
-        f"{THIS}::test_what_pages_install_are_extras_that_there_are",
+        f"{THIS}::test_pages_install_only_existing_extras",
         f"{DAGSTER}::test_the_page_on_orchestrators_works_with_a_real_dbt_project",
-        f"{THIS}::test_what_pages_install_are_extras_that_there_are",
+        f"{THIS}::test_pages_install_only_existing_extras",
         f"{AIRFLOW}::test_the_page_on_orchestrators_works",
-        f"{THIS}::test_what_pages_install_are_extras_that_there_are",
+        f"{THIS}::test_pages_install_only_existing_extras",
         f"{PREFECT}::test_the_page_on_orchestrators_works",
-        f"{RUN_HERE}::test_the_workflow_of_the_page_names_inputs_that_there_are",
-        f"{RUN_HERE}::test_systemd_takes_the_units_of_the_pages",
-        f"{RUN_HERE}::test_systemd_takes_the_units_of_the_pages",
+        f"{RUN_HERE}::test_the_workflow_of_the_page_names_existing_inputs",
+        f"{RUN_HERE}::test_systemd_accepts_the_units_of_the_pages",
+        f"{RUN_HERE}::test_systemd_accepts_the_units_of_the_pages",
         f"{RUN_HERE}::test_the_commands_of_the_units_and_of_cron_are_ours",
         f"{THIS}::test_the_commands_for_the_image_name_what_it_has",
     ),
     "alerts.md": (
         f"{THIS}::test_the_variable_of_the_page_on_alerts_is_the_one_of_its_settings",
-        f"{RUN_HERE}::test_the_settings_of_the_page_on_alerts_are_taken",
-        f"{RUN_HERE}::test_the_settings_of_the_page_on_alerts_are_taken",
+        f"{RUN_HERE}::test_the_settings_of_the_page_on_alerts_are_accepted",
+        f"{RUN_HERE}::test_the_settings_of_the_page_on_alerts_are_accepted",
         f"{RUN_HERE}::test_the_json_of_the_page_on_alerts_has_the_names_that_are_sent",
     ),
     "warehouse-log.md": (
@@ -69,7 +69,7 @@ RUN_BY = {
         f"{LOG}::test_the_page_works_from_setting_to_model",
         f"{LOG}::test_rows_join_by_several_columns_as_the_page_says",
         f"{LOG}::test_the_schema_of_the_page_is_where_the_log_goes",
-        f"{LOG}::test_a_lost_state_is_continued_as_the_page_says",
+        f"{LOG}::test_after_a_lost_state_the_log_continues_as_the_page_says",
         f"{LOG}::test_the_grants_of_the_page_are_enough",
         f"{LOG}::test_the_grants_of_the_page_are_enough",
         f"{LOG}::test_the_page_works_from_setting_to_model",
@@ -88,7 +88,7 @@ def test_every_block_has_a_test_or_a_reason(page):
         assert test in tests, named
 
 
-def test_what_pages_install_are_extras_that_there_are():
+def test_pages_install_only_existing_extras():
     extras = set(re.findall(r"^(\w[\w-]*) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE))
     named = [
         extra
@@ -101,7 +101,7 @@ def test_what_pages_install_are_extras_that_there_are():
     assert set(named) <= extras
 
 
-def test_the_metrics_of_the_page_are_those_that_are_served():
+def test_the_page_lists_exactly_the_metrics_that_are_served():
     (block,) = (block for block in blocks("serve.md") if "increase(" in block)
     served = inspect.getsource(metrics)
 
@@ -112,7 +112,7 @@ def test_the_metrics_of_the_page_are_those_that_are_served():
     assert set(statuses) <= set(metrics.LABELS["runs"])
 
 
-def test_the_variables_that_serve_needs_are_those_of_the_page():
+def test_the_page_lists_exactly_the_variables_that_serve_needs():
     from dbt_stripe_sync.config.settings import Settings
     from dbt_stripe_sync.serve.options import SECRET
 

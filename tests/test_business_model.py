@@ -403,11 +403,11 @@ def explore(world: World, monkeypatch: pytest.MonkeyPatch, profile: settings) ->
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_business_ends_as_its_models_say_whatever_has_happened(world, monkeypatch):
+def test_stripe_matches_the_models_whatever_has_happened(world, monkeypatch):
     explore(world, monkeypatch, settings(lasting, max_examples=5, stateful_step_count=8, derandomize=True))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_many_businesses_end_as_their_models_say(world, monkeypatch):
+def test_stripe_matches_the_models_of_many_businesses(world, monkeypatch):
     explore(world, monkeypatch, settings(lasting, max_examples=100, stateful_step_count=25))

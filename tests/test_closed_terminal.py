@@ -71,7 +71,7 @@ def test_sighup_twice_is_one_request_to_end(slow):
     check_that_it_ended_well(slow, process)
 
 
-def test_a_terminal_that_goes_away_loses_nothing(slow):
+def test_closing_the_terminal_loses_nothing(slow):
     ours, theirs = pty.openpty()
     process = start(slow, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)

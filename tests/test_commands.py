@@ -67,7 +67,7 @@ def test_each_run_leaves_its_results_and_its_report_next_to_dbts_own(customers):
     assert "Content-Security-Policy" in page
 
 
-def test_a_run_whose_artifacts_have_no_room_is_done_all_the_same_and_says_so(customers):
+def test_a_run_whose_artifacts_do_not_fit_on_the_disk_succeeds_and_says_so(customers):
     (customers.root / "target" / "stripe_sync_report.html").mkdir()
 
     ran = customers.cli()
@@ -134,7 +134,7 @@ def test_report_prints_any_run_as_text_as_json_and_as_a_page(customers):
     assert first in (customers.root / "target" / "stripe_sync_report.html").read_text()
 
 
-def test_a_run_that_never_was_is_reported_with_the_way_to_those_that_were(customers):
+def test_an_unknown_run_is_reported_with_how_to_list_runs(customers):
     none = customers.cli("report", "--text")
     customers.cli()
     unknown = customers.cli("report", "1999", "--text")
@@ -166,7 +166,7 @@ def test_retry_sends_only_what_the_last_run_left_undone(customers):
     assert "Nothing to retry" in again.out
 
 
-def test_retry_of_a_run_that_there_is_not_sends_nothing(customers):
+def test_retrying_an_unknown_run_sends_nothing(customers):
     customers.cli()
     customers.write_calls()
 
@@ -177,7 +177,7 @@ def test_retry_of_a_run_that_there_is_not_sends_nothing(customers):
     assert customers.write_calls() == []
 
 
-def test_retry_takes_up_rows_that_were_rejected_before_they_were_sent(customers):
+def test_retry_includes_rows_that_were_rejected_before_they_were_sent(customers):
     customers.table(
         "customers", "SELECT * REPLACE (CASE id WHEN 2 THEN repeat('x', 600) ELSE name END AS name) FROM customers"
     )
@@ -208,7 +208,7 @@ def test_a_forgotten_record_comes_back_by_its_tag_and_nothing_is_created_twice(c
     assert records_of(customers) == before
 
 
-def test_a_forgotten_record_of_an_object_that_is_gone_creates_a_new_one(customers):
+def test_a_forgotten_record_of_a_deleted_object_creates_a_new_one(customers):
     customers.cli()
     gone = records_of(customers)["2"]
     request = Request(f"{customers.stripe.url}/v1/customers/{gone}", method="DELETE")  # noqa: S310 - our own server
@@ -224,7 +224,7 @@ def test_a_forgotten_record_of_an_object_that_is_gone_creates_a_new_one(customer
 
 
 @pytest.mark.telling
-def test_forget_needs_to_know_what_and_refuses_keys_that_there_are_not(customers):
+def test_forget_needs_arguments_and_refuses_unknown_keys(customers):
     customers.cli()
 
     nothing = customers.cli("state", "forget", "customers")
@@ -266,7 +266,7 @@ def test_a_state_moves_to_another_file_by_export_and_import(customers, tmp_path)
     assert "error[state-not-empty]" in again.err
 
 
-def test_rebuild_gives_every_record_back_and_the_next_run_sends_nothing(business):
+def test_rebuild_restores_every_record_and_the_next_run_sends_nothing(business):
     business.rows("plans", ("solo", "Solo"), ("team", "Team"), columns="code text, name text")
     business.rows("prices", ("p1", "solo", 1900), ("p2", "team", 2900), columns="code text, plan text, cents int")
     business.rows("people", (1, "a@example.com"), (2, "b@example.com"), columns="id int, email text")
@@ -336,7 +336,7 @@ def test_rebuild_keeps_the_items_of_subscriptions(business):
 
 
 @pytest.mark.telling
-def test_rebuild_says_what_no_tag_can_give_back(business):
+def test_rebuild_reports_what_no_tag_can_restore(business):
     business.rows("events", ("e1", "cus_1", 3), columns="id text, customer text, value int")
     business.sync(
         "events",
@@ -366,7 +366,7 @@ def test_commands_on_the_state_need_no_key(customers, monkeypatch):
 
 
 @pytest.mark.telling
-def test_windows_gets_a_hint_what_to_do_instead(customers, monkeypatch):
+def test_windows_gets_a_hint_about_wsl(customers, monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
 
     ran = customers.cli("run")
@@ -378,7 +378,7 @@ def test_windows_gets_a_hint_what_to_do_instead(customers, monkeypatch):
 
 
 @pytest.mark.telling
-def test_selectors_may_follow_each_other_as_dbt_takes_them(customers):
+def test_selectors_can_be_listed_as_with_dbt(customers):
     customers.rows("plans", ("solo", "Solo"), columns="code text, name text")
     customers.sync("plans", resource="product", key="code", fields={"name": "name"})
     customers.rows("more", ("x", "X"), columns="code text, name text")

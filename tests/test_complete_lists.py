@@ -73,7 +73,7 @@ def test_an_ended_subscription_of_a_lost_state_is_not_created_again(business, ap
     assert [found["status"] for found in business.stripe.objects("subscription")] == ["canceled"]
 
 
-def test_an_ended_subscription_that_the_state_lacks_says_that_the_state_is_behind(business, api, price):
+def test_an_ended_subscription_missing_from_the_state_reports_a_stale_state(business, api, price):
     subscribed(business, price)
     old = business.state.read_bytes()
     business.rows("subs", ("s1", "c1", price), ("s2", "c1", price), columns="id text, person text, price text")
@@ -103,7 +103,7 @@ def test_a_customer_of_a_test_clock_is_found_again(business, api):
     assert business.stripe.count("customer") == 1
 
 
-def test_an_archived_object_gives_way_to_one_in_use_where_a_reference_looks_it_up(business, api):
+def test_a_look_up_prefers_an_active_object_to_an_archived_one(business, api):
     product = api.products.create({"name": "Gold"}).id
     for active in (True, False):
         made = api.prices.create({"product": product, "currency": "usd", "unit_amount": 5, "metadata": {"plan": "x"}})

@@ -53,7 +53,7 @@ def test_a_shell_completes_names_of_the_project(customers):
     assert completed(["fields", "subscription_s"]) == {"subscription_schedule"}
 
 
-def test_a_shell_gets_no_names_and_no_error_where_there_is_no_project(tmp_path):
+def test_a_shell_gets_no_names_and_no_error_without_a_project(tmp_path):
     assert completed(["show", "--project-dir", str(tmp_path), "c"]) == set()
 
 

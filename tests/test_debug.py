@@ -18,7 +18,7 @@ def failed(ran):
     return [line.split()[1] for line in ran.out.splitlines() if line.startswith("FAIL")]
 
 
-def test_a_project_that_is_in_order_passes_every_check(customers):
+def test_a_correct_project_passes_every_check(customers):
     customers.cli()
 
     ran = customers.cli("debug")
@@ -200,7 +200,7 @@ def test_run_without_any_sync_says_how_to_write_the_first(customers):
     assert "warning[no-syncs]" in ran.text
 
 
-def test_without_a_key_a_project_without_syncs_is_told_about_both(customers, monkeypatch):
+def test_a_missing_key_and_missing_syncs_are_both_reported(customers, monkeypatch):
     monkeypatch.delenv("STRIPE_API_KEY")
     customers.models["customers"].pop("meta")
     customers.write_manifest()

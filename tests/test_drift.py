@@ -69,7 +69,7 @@ def test_the_message_has_fields_and_no_values(business):
 
 
 @pytest.mark.usefixtures("people")
-def test_what_was_reported_is_reported_by_every_run_until_it_is_right(business):
+def test_drift_is_reported_by_every_run_until_it_is_resolved(business):
     ann = customers(business)["Ann"]
     by_hand(business, f"customers/{ann['id']}", name="Anna")
     business.cli("run", "--refresh")
@@ -143,7 +143,7 @@ def test_a_row_that_changes_what_others_changed_waits_where_drift_is_reported(bu
     assert writes(business) == []
 
 
-def test_a_row_that_asks_for_what_others_made_of_it_is_right(business, people):
+def test_a_row_that_matches_what_others_changed_has_no_drift(business, people):
     ann = customers(business)["Ann"]
     by_hand(business, f"customers/{ann['id']}", name="Anna")
     people((1, "a@example.com", "Anna", "team"), BOB)
@@ -155,7 +155,7 @@ def test_a_row_that_asks_for_what_others_made_of_it_is_right(business, people):
 
 
 @pytest.mark.usefixtures("people")
-def test_what_was_never_ours_is_no_drift(business):
+def test_a_field_that_was_never_set_does_not_count_as_drift(business):
     ann = customers(business)["Ann"]
     by_hand(business, f"customers/{ann['id']}", phone="123", description="vip", **{"metadata[crm]": "x"})
 
@@ -165,7 +165,7 @@ def test_what_was_never_ours_is_no_drift(business):
     assert "Nothing to change" in ran.text
 
 
-def test_drift_is_found_where_the_state_has_hashes_alone(business):
+def test_drift_is_found_if_the_state_stores_only_hashes(business):
     business.rows("people", ANN, BOB, columns=COLUMNS)
     business.sync("people", **CUSTOMER, store_values=False)
     business.cli()
@@ -198,7 +198,7 @@ def test_a_deleted_object_is_rejected_until_its_sync_says_more(business):
     assert writes(business) == []
 
 
-def test_a_deleted_object_is_created_again_where_its_sync_says_so(business, people):
+def test_a_deleted_object_is_created_again_if_its_sync_says_so(business, people):
     people(ANN, BOB, on_deleted="recreate")
     ann = customers(business)["Ann"]
     by_hand(business, f"customers/{ann['id']}", method="DELETE")
@@ -212,7 +212,7 @@ def test_a_deleted_object_is_created_again_where_its_sync_says_so(business, peop
     assert business.cli("plan", "--refresh").exit_code == 0
 
 
-def test_a_deleted_object_is_left_where_its_sync_forgets_it(business, people):
+def test_a_deleted_object_is_forgotten_if_its_sync_says_so(business, people):
     people(ANN, BOB, on_deleted="forget")
     by_hand(business, f"customers/{customers(business)['Ann']['id']}", method="DELETE")
     writes(business)
@@ -235,7 +235,7 @@ def test_an_object_that_an_ordinary_run_finds_deleted_follows_the_sync_too(busin
     assert customers(business)["Ann"]["email"] == "new@example.com"
 
 
-def test_a_deleted_object_of_a_row_that_left_the_model_is_done_with(business, people):
+def test_a_deleted_object_of_a_removed_row_needs_nothing_more(business, people):
     by_hand(business, f"customers/{customers(business)['Ann']['id']}", method="DELETE")
     people(BOB, on_removed="delete", limits={"max_removed": 5})
     business.cli("run", "--refresh")

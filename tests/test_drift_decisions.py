@@ -162,7 +162,7 @@ def test_a_part_of_a_hash_that_others_changed_goes_along_where_the_hash_is_sent(
 
 
 @pytest.mark.parametrize(("on_drift", "sent"), [("report", None), ("keep", "Annette"), ("overwrite", "Annette")])
-def test_where_both_changed_the_same_field(on_drift, sent):
+def test_both_sides_changed_the_same_field(on_drift, sent):
     asked = row({**WRITTEN, "name": "Annette"}, as_shown(name="Anna"))
 
     decision = decide(rules(on_drift=on_drift), asked, Observed())
@@ -176,7 +176,7 @@ def test_where_both_changed_the_same_field(on_drift, sent):
 
 
 @pytest.mark.parametrize("on_drift", ["report", "keep", "overwrite"])
-def test_where_the_row_asks_for_what_the_object_has(on_drift):
+def test_the_row_matches_the_objects_new_value(on_drift):
     asked = row({**WRITTEN, "name": "Anna"}, as_shown(name="Anna"))
 
     decision = decide(rules(on_drift=on_drift), asked, Observed())
@@ -268,7 +268,7 @@ def test_items_drift_where_ours_do_and_those_of_others_do_not_count(shown, drift
         ("customer", {"tax": {"validate_location": "deferred"}}, {"tax": {"ip_address": None}}),
     ],
 )
-def test_what_stripe_shows_in_another_form_is_no_drift(resource, ours, shown):
+def test_values_in_stripes_own_format_are_not_drift(resource, ours, shown):
     assert find_drift(ours, {"id": "x", **shown}, CATALOG.resources[resource]).fields == ()
 
 
@@ -289,7 +289,7 @@ def test_what_stripe_shows_in_another_form_is_no_drift(resource, ours, shown):
         ([1, 2], [1, 3], [1], [1, 3], True),
     ],
 )
-def test_three_versions_become_one(base, ours, theirs, merged, clash):
+def test_three_versions_are_merged(base, ours, theirs, merged, clash):
     assert merge(base, ours, theirs) == (merged, clash)
 
 

@@ -90,7 +90,7 @@ def only(business, kind):
     return found
 
 
-def test_nothing_that_a_run_has_written_drifts_by_itself(shop):
+def test_values_written_by_a_run_never_count_as_drift(shop):
     ran = run(shop, "plan", "--refresh")
 
     assert "Nothing to change" in ran.text
@@ -118,7 +118,7 @@ def test_edits_of_all_kinds_are_found_together(shop):
     }
 
 
-def test_an_item_of_somebody_else_is_not_drift_and_stays(shop):
+def test_someone_elses_item_is_not_drift_and_stays(shop):
     subscription = only(shop, "subscription")
     product = by_hand(shop, "products", name="Add-on")["id"]
     addon = by_hand(

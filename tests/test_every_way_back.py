@@ -38,15 +38,15 @@ WALKED = {
     "foreign-items": "test_ways_back_objects.py::test_entries_that_no_row_put_there",
     "held-by-another-object": "test_ways_back_objects.py::test_a_default_price_that_nobody_synced_is_moved",
     "immutable-changed": "test_ways_back_objects.py::test_what_stripe_cannot_change",
-    "kept-objects-unknown": "test_kept_prices.py::test_a_state_that_was_lost_moves_nobody_until_it_is_rebuilt",
+    "kept-objects-unknown": "test_kept_prices.py::test_a_lost_state_moves_no_subscription_until_it_is_rebuilt",
     "lookup-failed": "test_ways_back_objects.py::test_an_object_that_could_not_be_looked_at",
     "max-reads": "test_ways_back_objects.py::test_more_reads_than_the_limit",
-    "max-removed": "test_ways_back_objects.py::test_removals_that_somebody_agrees_to",
-    "confirmation-required": "test_ways_back_objects.py::test_removals_that_somebody_agrees_to",
+    "max-removed": "test_ways_back_objects.py::test_confirmed_removals_are_sent",
+    "confirmation-required": "test_ways_back_objects.py::test_confirmed_removals_are_sent",
     "not-read-back": "test_ways_back_objects.py::test_objects_that_could_not_be_read_back",
     "object-deleted": "test_ways_back_objects.py::test_an_object_that_others_deleted",
-    "reference-ambiguous": "test_ways_back_objects.py::test_a_look_up_that_finds_two_is_made_by_something_unique",
-    "reference-not-found": "test_ways_back_objects.py::test_a_row_that_is_missed_is_added_to_the_other_model",
+    "reference-ambiguous": "test_ways_back_objects.py::test_an_ambiguous_look_up_is_fixed_with_a_unique_field",
+    "reference-not-found": "test_ways_back_objects.py::test_a_missing_row_is_added_to_the_other_model",
     "sync-stopped": "test_stopping.py::test_a_sync_whose_rows_fail_alike_is_stopped_and_the_others_continue",
     "time-out-of-window": "test_ways_back_objects.py::test_an_event_that_is_too_old_is_left_out_of_the_model",
     "unsettled": "faults/test_recovery.py::"
@@ -54,40 +54,40 @@ WALKED = {
     "value-taken": "test_ways_back_objects.py::test_a_value_that_another_row_has",
     # ── the project and the warehouse ────────────────────────────────────────────────────────────────────────────
     "defer-without-build": "test_commands.py::test_defer_without_a_build_is_refused_and_not_ignored",
-    "no-test-results": "test_ways_back_project.py::test_tests_that_dbt_has_not_run_are_missed_until_it_has",
+    "no-test-results": "test_ways_back_project.py::test_tests_that_dbt_has_not_run_are_reported_until_it_has",
     "private-model": "test_ways_back_project.py::test_a_private_model_is_in_the_exposure_once_it_is_public",
     "warehouse-locked": "test_ways_back_project.py::test_a_locked_file_is_read_once_the_other_program_has_ended",
     # ── Stripe's address ─────────────────────────────────────────────────────────────────────────────────────────
-    "bad-address": "test_ways_back_state.py::test_an_address_that_is_put_right_leads_to_a_run_that_succeeds",
+    "bad-address": "test_ways_back_state.py::test_a_corrected_address_leads_to_a_successful_run",
     "stripe-certificate": "test_ways_back_state.py::test_a_proxys_certificate_is_trusted_once_it_is_named",
-    "bad-proxy": "test_ways_back_state.py::test_a_proxy_that_cannot_be_used_is_taken_away",
-    "foreign-address": "test_ways_back_state.py::test_an_address_that_is_put_right_leads_to_a_run_that_succeeds",
-    "stripe-unreachable": "test_ways_back_state.py::test_an_address_that_is_put_right_leads_to_a_run_that_succeeds",
+    "bad-proxy": "test_ways_back_state.py::test_removing_an_unusable_proxy_fixes_the_run",
+    "foreign-address": "test_ways_back_state.py::test_a_corrected_address_leads_to_a_successful_run",
+    "stripe-unreachable": "test_ways_back_state.py::test_a_corrected_address_leads_to_a_successful_run",
     # ── the state ────────────────────────────────────────────────────────────────────────────────────────────────
-    "bad-export": "test_ways_back_state.py::test_an_export_that_is_one_is_taken",
-    "no-record": "test_ways_back_state.py::test_the_command_that_a_hint_names_shows_what_there_is",
-    "no-run": "test_ways_back_state.py::test_the_command_that_a_hint_names_shows_what_there_is",
+    "bad-export": "test_ways_back_state.py::test_a_valid_export_is_imported",
+    "no-record": "test_ways_back_state.py::test_the_command_in_the_hint_lists_what_exists",
+    "no-run": "test_ways_back_state.py::test_the_command_in_the_hint_lists_what_exists",
     "no-state": "test_ways_back_state.py::test_there_is_no_state_before_the_first_run",
-    "nothing-owed": "test_ways_back_state.py::test_the_command_that_a_hint_names_shows_what_there_is",
+    "nothing-owed": "test_ways_back_state.py::test_the_command_in_the_hint_lists_what_exists",
     "short-salt": "test_ways_back_state.py::test_a_salt_that_is_too_short_is_replaced",
     "state-behind": "crash/test_lost_state.py::test_a_backup_that_is_older_than_its_objects_creates_nothing_twice",
-    "state-damaged": "test_ways_back_state.py::test_a_damaged_state_is_put_back_or_rebuilt",
+    "state-damaged": "test_ways_back_state.py::test_a_damaged_state_is_restored_or_rebuilt",
     "state-disk-full": "faults/test_other_faults.py::test_a_full_disk_ends_the_run_and_loses_nothing",
     "state-locked": "test_ways_back_state.py::test_a_state_that_another_program_holds_is_free_once_that_ends",
     "state-newer": "faults/test_other_faults.py::test_a_state_of_a_newer_version_is_left_alone",
     "state-not-empty": "test_ways_back.py::test_another_place_for_the_state_leads_to_a_clean_run",
-    "state-readonly": "faults/test_other_faults.py::test_a_state_that_cannot_be_made_stops_the_run_before_anything",
+    "state-readonly": "faults/test_other_faults.py::test_a_state_that_cannot_be_created_stops_the_run",
     "state-is-copy": "remote/test_remote_state.py::test_a_copy_is_not_mistaken_for_the_state",
-    "state-lease-lost": "remote/test_lease.py::test_a_runner_that_has_lost_it_stops_before_its_next_call",
-    "state-leased": "remote/test_lease.py::test_it_is_waited_for_as_long_as_one_says",
+    "state-lease-lost": "remote/test_lease.py::test_a_runner_that_lost_the_lease_stops_before_its_next_call",
+    "state-leased": "remote/test_lease.py::test_a_run_waits_for_the_lease_as_long_as_the_option_says",
     "snapshot-not-written": "remote/test_store_faults.py::test_a_snapshot_that_is_not_written_at_the_end_loses_nothing",
-    "state-not-moved": "remote/test_remote_state.py::test_a_local_state_is_moved_and_never_passed_over",
+    "state-not-moved": "remote/test_remote_state.py::test_a_local_state_has_to_be_moved_and_is_never_ignored",
     "sync-renamed": "test_renamed_syncs.py::test_moving_the_records_leads_to_a_clean_run",
     "sync-undecided": "faults/test_recovery.py::test_a_sync_with_open_changes_is_not_renamed",
     # ── plans and files ──────────────────────────────────────────────────────────────────────────────────────────
     "ambiguous-run": "test_undo.py::test_first_characters_that_several_runs_share_are_refused",
     "already-synced": "test_ways_back_authoring.py::test_a_second_sync_is_added_by_hand_with_names_for_both",
-    "artifact-not-written": "test_ways_back_state.py::test_artifacts_that_had_no_room_are_written_by_report",
+    "artifact-not-written": "test_ways_back_state.py::test_report_writes_artifacts_that_did_not_fit",
     "continued": "test_saved_plans.py::test_fail_fast_stops_and_the_same_file_continues_with_the_rest",
     "file-exists": "test_ways_back_authoring.py::test_the_exposures_are_written_to_another_file",
     "flow-yaml": "test_ways_back_authoring.py::test_yaml_in_braces_is_written_over_several_lines",
@@ -97,9 +97,9 @@ WALKED = {
     "name-taken": "test_import.py::test_a_name_of_another_model_is_refused",
     "model-not-in-file": "test_ways_back_authoring.py::"
     "test_a_model_that_is_not_in_its_file_is_found_once_dbt_has_read_it",
-    "no-matching-column": "test_init.py::test_what_stripe_requires_and_no_column_matches_is_asked_for",
+    "no-matching-column": "test_init.py::test_required_parameters_without_a_column_are_asked_for",
     "not-sent": "test_saved_plans.py::test_fail_fast_stops_and_the_same_file_continues_with_the_rest",
-    "plan-format": "test_saved_plans.py::test_a_plan_of_another_format_and_one_that_is_not_there_are_refused",
+    "plan-format": "test_saved_plans.py::test_a_plan_of_another_format_and_a_missing_plan_are_refused",
     **dict.fromkeys(
         (
             "plan-other-account",
@@ -114,16 +114,16 @@ WALKED = {
     ),
     "plan-stale": "test_ways_back.py::test_a_plan_that_is_created_again_leads_to_a_clean_run",
     "log-denied": "warehouse_log/test_log_page.py::test_the_grants_of_the_page_are_enough",
-    "log-failed": _LOG + "test_tables_that_somebody_holds_do_not_hold_up_the_run",
+    "log-failed": _LOG + "test_locked_tables_do_not_block_the_run",
     "diff-denied": _DIFF + "test_the_grants_of_the_page_are_enough",
-    "diff-failed": _DIFF + "test_tables_that_somebody_holds_do_not_hold_up_the_run",
+    "diff-failed": _DIFF + "test_locked_tables_do_not_block_the_run",
     "diff-not-supported": _DIFF + "test_other_warehouses_are_refused_before_anything_is_sent",
     "diff-not-written": _DIFF + "test_the_grants_of_the_page_are_enough",
     "no-log": _LOG + "test_a_project_without_a_log_explains_how_to_get_one",
     "log-not-supported": _LOG + "test_other_warehouses_are_refused_before_anything_is_sent",
     "log-not-written": _LOG + "test_the_log_of_another_state_is_left_alone_until_it_is_taken_over",
     "log-of-another-state": _LOG + "test_the_log_of_another_state_is_left_alone_until_it_is_taken_over",
-    "log-schema-in-use": _LOG + "test_tables_of_somebody_else_are_never_touched",
+    "log-schema-in-use": _LOG + "test_foreign_tables_are_never_touched",
     "plan-unwritable": "faults/test_other_faults.py::test_a_full_disk_ends_the_run_and_loses_nothing",
 }
 _PACKAGE = "the way out is to install another package"
@@ -190,7 +190,7 @@ def of_yaml():
     return {case["text"].partition("[")[2].partition("]")[0] for case in cases}
 
 
-def test_every_code_is_walked_or_says_why_it_is_not():
+def test_every_code_has_a_test_of_its_fix_or_a_reason():
     walked = WALKED.keys() | of_tables() | of_yaml()
 
     assert documented() - walked - NOT_WALKED.keys() == set()
@@ -198,7 +198,7 @@ def test_every_code_is_walked_or_says_why_it_is_not():
     assert walked & NOT_WALKED.keys() == set()
 
 
-def test_the_named_tests_are_there():
+def test_the_named_tests_exist():
     missing = []
     for code, named in WALKED.items():
         file, _, test = named.partition("::")

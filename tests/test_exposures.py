@@ -24,7 +24,7 @@ def write_docs(project, *arguments):
     return run_cli("docs", *options, *arguments)
 
 
-def test_every_sync_is_an_exposure_behind_its_models(customers):
+def test_every_sync_is_an_exposure_downstream_of_its_models(customers):
     ran = customers.cli("docs")
 
     raw = YAML(typ="safe", pure=True).load((customers.root / "models" / "stripe_sync_exposures.yml").read_text())
@@ -46,7 +46,7 @@ def test_writing_them_twice_changes_nothing(customers):
     assert file.read_text() == before
 
 
-def test_somebody_elses_file_is_not_overwritten(customers, tmp_path):
+def test_a_foreign_file_is_not_overwritten(customers, tmp_path):
     mine = tmp_path / "mine.yml"
     mine.write_text("exposures: []\n")
 
@@ -113,7 +113,7 @@ def test_a_protected_model_of_a_package_that_restricts_access_is_left_out(custom
 
 
 @pytest.mark.slow
-def test_dbt_1_takes_the_exposures_up(sample, dbt_1):
+def test_dbt_1_reads_the_exposures(sample, dbt_1):
     parse_with(dbt_1, sample)
 
     ran = write_docs(sample)
@@ -123,7 +123,7 @@ def test_dbt_1_takes_the_exposures_up(sample, dbt_1):
 
 
 @pytest.mark.dbt2
-def test_dbt_2_takes_the_exposures_up(sample, dbt_2):
+def test_dbt_2_reads_the_exposures(sample, dbt_2):
     parse_with(dbt_2, sample, DBT_ALLOW_EXPERIMENTAL_ADAPTERS="true")
 
     ran = write_docs(sample)

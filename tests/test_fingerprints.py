@@ -102,7 +102,7 @@ def test_the_same_parameters_have_changed(resource, rows, data, nulls):
 
 @CALM
 @given(before=ANYTHING, after=ANYTHING)
-def test_what_is_the_same_is_the_same(before, after):
+def test_equal_values_have_equal_fingerprints(before, after):
     held = stored({"x": before})
 
     assert same(held, {"x": before})
@@ -147,7 +147,7 @@ def test_the_same_value_of_another_row_or_with_another_salt_has_another_hash():
     assert len(hashes) == 3
 
 
-def test_a_key_of_stripe_is_no_id():
+def test_a_stripe_key_is_not_an_object_id():
     key = "sk_test_51Nff" + "rFeUfNV2Hib"  # in two parts, so that nobody takes it for one
 
     assert isinstance(stored({"name": key})["name"], Fingerprint)

@@ -51,7 +51,7 @@ def test_an_invoice_is_finalized_after_its_items(billed):
     assert (invoice["status"], invoice["total"]) == ("open", 1200)
 
 
-def test_it_is_finalized_once(billed):
+def test_an_invoice_is_finalized_once(billed):
     billed.cli()
     billed.write_calls()
 
@@ -61,7 +61,7 @@ def test_it_is_finalized_once(billed):
     assert billed.write_calls() == []
 
 
-def test_it_waits_while_one_of_its_items_is_rejected(billed):
+def test_finalization_waits_while_an_item_is_rejected(billed):
     billed.table("lines", "SELECT ref, bill, person, CASE ref WHEN 'L2' THEN 'much' ELSE '500' END AS cents FROM lines")
 
     first = billed.cli()
@@ -76,7 +76,7 @@ def test_it_waits_while_one_of_its_items_is_rejected(billed):
     assert (invoice["status"], invoice["total"]) == ("open", 1200)
 
 
-def test_it_waits_while_its_items_are_not_selected(billed):
+def test_finalization_waits_while_its_items_are_not_selected(billed):
     billed.cli("run", "--select", "people bills")
     (draft,) = billed.stripe.objects("invoice")
 
@@ -87,7 +87,7 @@ def test_it_waits_while_its_items_are_not_selected(billed):
     assert (invoice["status"], invoice["total"]) == ("open", 1200)
 
 
-def test_one_that_was_finalized_by_hand_is_left_as_it_is(billed):
+def test_an_invoice_finalized_by_hand_is_left_unchanged(billed):
     billed.cli("run", "--select", "people bills")
     billed.sync("bills", **{**billed.models["bills"]["meta"]["stripe_sync"], "options": {}})
     billed.cli()
@@ -140,7 +140,7 @@ def one_too_many(billed):
     return billed
 
 
-def test_what_left_the_model_is_off_the_invoice_before_it_is_finalized(one_too_many):
+def test_removed_items_leave_the_invoice_before_it_is_finalized(one_too_many):
     ran = one_too_many.cli()
 
     (invoice,) = one_too_many.stripe.objects("invoice")
@@ -148,7 +148,7 @@ def test_what_left_the_model_is_off_the_invoice_before_it_is_finalized(one_too_m
     assert (invoice["status"], invoice["total"]) == ("open", 500)
 
 
-def test_it_waits_while_an_item_that_is_to_go_could_not_be_removed(one_too_many):
+def test_finalization_waits_while_an_item_cannot_be_removed(one_too_many):
     one_too_many.stripe.inject(Fault.status_code(400, method="DELETE", count=1))
 
     first = one_too_many.cli()
@@ -162,7 +162,7 @@ def test_it_waits_while_an_item_that_is_to_go_could_not_be_removed(one_too_many)
     assert (invoice["status"], invoice["total"]) == ("open", 500)
 
 
-def test_items_of_a_finalized_invoice_lose_nothing_by_a_new_name_of_their_sync(billed):
+def test_renaming_a_sync_does_not_affect_items_of_a_finalized_invoice(billed):
     billed.cli()
     billed.cli("state", "mv", "lines", "items")
     billed.sync("lines", **billed.models["lines"]["meta"]["stripe_sync"], name="items")
@@ -178,7 +178,7 @@ def test_items_of_a_finalized_invoice_lose_nothing_by_a_new_name_of_their_sync(b
     assert "error[immutable-changed]: `amount` can't be changed on an existing invoice_item" in changed.text
 
 
-def test_a_retry_finishes_nothing_that_it_does_not_see_as_a_whole(billed):
+def test_a_retry_finalizes_only_what_it_sees_completely(billed):
     def lines(*rows, note):
         billed.rows("lines", *rows, columns="ref text, bill text, person int, cents text")
         billed.rows("bills", ("B1", 1, "first"), ("B2", 1, note), columns="ref text, person int, note text")

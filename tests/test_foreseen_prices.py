@@ -62,7 +62,7 @@ def test_a_price_that_somebody_archived_is_known_to_the_plan(business, stripe, a
     assert stripe.count(resource) == 1
 
 
-def test_an_item_of_its_own_cannot_have_an_archived_price(business, api):
+def test_a_separate_item_cannot_have_an_archived_price(business, api):
     customer = api.customers.create({"email": "a@example.com"}).id
     sub = api.subscriptions.create({"customer": customer, "items": [{"price": new_price(api, recurring=True)}]}).id
     gone = new_price(api, recurring=True)
@@ -92,7 +92,7 @@ def test_a_price_that_the_same_plan_archives_is_known_to_the_plan(business, stri
     assert stripe.count("subscription") == 1
 
 
-def test_what_has_an_archived_price_already_can_be_changed(business, stripe, api):
+def test_an_object_that_already_has_an_archived_price_can_be_changed(business, stripe, api):
     customer, price = api.customers.create({"email": "a@example.com"}).id, new_price(api, recurring=True)
     business.rows("subs", ("s1", customer, price, 1), columns="id text, cu text, price text, seats int")
     items = [{"price": "price", "quantity": "seats"}]
@@ -107,7 +107,7 @@ def test_what_has_an_archived_price_already_can_be_changed(business, stripe, api
     assert item["quantity"] == 7
 
 
-def test_a_price_that_is_sold_again_is_taken(business, stripe, api):
+def test_a_price_that_becomes_active_again_is_accepted(business, stripe, api):
     customer, price = api.customers.create({"email": "a@example.com"}).id, new_price(api, recurring=True)
     api.prices.update(price, {"active": False})
     business.rows("subs", ("s1", customer, price), columns="id text, cu text, price text")
@@ -208,7 +208,7 @@ def test_a_quote_that_was_created_without_a_customer_is_not_finalized_until_it_h
     assert stripe.objects("quote")[0]["status"] == "open"
 
 
-def test_a_key_that_may_not_read_prices_leaves_it_to_stripe(business, stripe, api):
+def test_a_key_that_may_not_read_prices_leaves_the_check_to_stripe(business, stripe, api):
     from dbt_stripe_sync.sandbox import Fault
 
     customer, price = api.customers.create({"email": "a@example.com"}).id, new_price(api, recurring=True)

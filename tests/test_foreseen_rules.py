@@ -232,7 +232,7 @@ def test_a_price_of_the_wrong_kind_is_known_to_the_plan(business, stripe, is_rec
 
 
 @pytest.mark.parametrize(("column", "value", "is_accepted"), [("plan", "p2", True), ("note", "new", False)])
-def test_what_cannot_wait_for_its_payment_is_known_to_the_plan(business, stripe, column, value, is_accepted):
+def test_subscriptions_that_cannot_wait_for_payment_are_known_to_the_plan(business, stripe, column, value, is_accepted):
     business.rows("people", ("c1", "a@example.com"), columns="id text, email text")
     business.sync("people", resource="customer", key="id", fields={"email": "email"})
     business.rows("plans", ("p1", 500), ("p2", 900), columns="id text, amount int")
@@ -286,7 +286,7 @@ PRICE_ROWS: dict[str, dict[str, Any]] = {
         ("monthly", "payment_link", {"application_fee_amount": {"value": 5}}, "can't be set with a recurring price"),
     ],
 )
-def test_what_does_not_go_with_a_price_of_the_plan_is_known_to_it(business, stripe, kind, resource, fields, said):
+def test_combinations_that_a_price_forbids_are_known_to_the_plan(business, stripe, kind, resource, fields, said):
     api = stripe_sdk.StripeClient(stripe.api_key, base_addresses={"api": stripe.url}).v1
     customer = api.customers.create({"email": "a@example.com"}).id
     price: dict[str, Any] = {"product_data.name": "id", "currency": {"value": "usd"}, "unit_amount": {"value": 500}}

@@ -68,7 +68,7 @@ def test_a_failing_test_of_error_severity_holds_the_model_and_its_children(sampl
     assert stripe.count("product") == 5
 
 
-def test_a_model_that_failed_is_held_and_the_run_says_so(customers):
+def test_a_failed_model_is_held_and_the_run_says_so(customers):
     write_results(customers, {"model.shop.customers": "error"})
 
     held = customers.cli()
@@ -83,7 +83,7 @@ def test_a_model_that_failed_is_held_and_the_run_says_so(customers):
 
 
 @pytest.mark.slow
-def test_results_of_another_run_than_the_manifests_are_reported_where_they_hold_something(customers):
+def test_results_older_than_the_manifest_are_reported_if_they_hold_something(customers):
     write_results(customers, {"model.shop.customers": "error"}, invocation="another")
 
     ran = customers.cli()
@@ -93,7 +93,7 @@ def test_results_of_another_run_than_the_manifests_are_reported_where_they_hold_
 
 
 @pytest.mark.slow
-def test_dbt_parse_after_a_good_build_is_nothing_to_warn_of(customers):
+def test_dbt_parse_after_a_successful_build_needs_no_warning(customers):
     write_results(customers, {"model.shop.customers": "success"}, invocation="another")
 
     ran = customers.cli()
@@ -103,7 +103,7 @@ def test_dbt_parse_after_a_good_build_is_nothing_to_warn_of(customers):
 
 
 @pytest.mark.slow
-def test_a_project_that_changed_since_dbt_read_it_is_reported_even_beside_an_error_that_is_fixed(customers):
+def test_a_project_that_changed_since_dbt_read_it_is_reported_even_next_to_a_fixed_error(customers):
     models = customers.root / "models"
     models.mkdir()
     (models / "customers.sql").write_text("select 1")
@@ -191,7 +191,7 @@ def test_a_test_that_failed_holds_its_model_until_it_passes(tested, command, sta
 
 
 @pytest.mark.slow
-def test_a_test_that_was_skipped_says_nothing_new(tested):
+def test_a_skipped_test_changes_nothing(tested):
     write_results(tested, {MODEL: "success", TEST: "fail"}, "built")
     before = is_held(tested)
     write_results(tested, {MODEL: "success", TEST: "skipped"}, "later", at="2026-01-02T00:00:00Z")
@@ -208,7 +208,7 @@ def test_dbt_retry_lifts_the_hold_of_what_it_fixed(tested):
 
 
 @pytest.mark.slow
-def test_results_outlive_the_target_folder(tested):
+def test_results_survive_deleting_the_target_folder(tested):
     write_results(tested, {MODEL: "success", TEST: "fail"}, "built")
     before = is_held(tested)
     (tested.root / "target" / "run_results.json").unlink()
@@ -263,7 +263,7 @@ def test_a_hold_is_not_lifted_by_results_of_another_server(on_two_servers, faile
 
 
 @pytest.mark.parametrize("named", ["dev", None], ids=["named", "by default"])
-def test_what_was_built_on_another_server_is_not_this_target_s(on_two_servers, named):
+def test_results_of_another_server_do_not_count_for_this_target(on_two_servers, named):
     manifest = json.loads((on_two_servers.root / "target" / "manifest.json").read_text())
     write_results(on_two_servers, {MODEL: "success"}, manifest["metadata"]["invocation_id"], target=named)
 
@@ -282,7 +282,7 @@ def test_a_model_that_was_built_without_its_rows_is_held(customers, option):
     assert f"`customers` was built with `--{option}`, without all its rows, in dbt's last run" in ran.text
 
 
-def test_a_model_of_which_nothing_is_known_is_reported_and_synced(tested):
+def test_a_model_without_a_known_result_is_reported_and_synced(tested):
     (tested.root / "target" / "run_results.json").unlink()
 
     ran = tested.cli()
@@ -291,7 +291,7 @@ def test_a_model_of_which_nothing_is_known_is_reported_and_synced(tested):
     assert "warning[no-dbt-results]: no dbt result is known for `customers`: neither a build nor a test" in ran.text
 
 
-def test_a_model_of_whose_tests_nothing_is_known_is_reported(tested):
+def test_a_model_without_known_test_results_is_reported(tested):
     write_results(tested, {MODEL: "success"}, "built", command="run")
 
     ran = tested.cli()
@@ -319,7 +319,7 @@ def test_results_can_be_required(tested, statuses, reason):
 
 
 @pytest.mark.slow
-def test_a_build_whose_result_nobody_saw_is_not_the_one_that_is_remembered(tested):
+def test_an_unseen_build_does_not_count_as_the_remembered_one(tested):
     """A build, a sync, a second build, and other results over those of the second: dbt 2 leaves it at that."""
     write_results(tested, {MODEL: "success", TEST: "pass"}, "first")
     first = tested.cli("plan")
@@ -338,7 +338,7 @@ def test_a_build_whose_result_nobody_saw_is_not_the_one_that_is_remembered(teste
     "path", ["models/schema.yml/unique_customers_id.sql", "target/generic_tests/unique_customers_id.sql"]
 )
 @pytest.mark.slow
-def test_a_test_whose_newest_result_nobody_saw_is_reported_and_can_be_required(tested, path):
+def test_a_test_with_an_unseen_newest_result_is_reported_and_can_be_required(tested, path):
     """A build, a sync, a `dbt test`, and other results over those of the test."""
     write_results(tested, {MODEL: "success", TEST: "pass"}, "first")
     first = tested.cli("plan")
@@ -357,7 +357,7 @@ def test_a_test_whose_newest_result_nobody_saw_is_reported_and_can_be_required(t
 
 
 @pytest.mark.slow
-def test_what_later_commands_have_outdated_is_forgotten(tested):
+def test_results_outdated_by_later_commands_are_forgotten(tested):
     for day in range(1, 4):
         write_results(tested, {MODEL: "success", TEST: "pass"}, f"day {day}", at=f"2026-02-0{day}T00:00:00Z")
         tested.cli("plan")

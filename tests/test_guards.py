@@ -48,7 +48,7 @@ def leaving(customers):
 # ── where a person must agree ────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_run_that_was_refused_is_in_the_list_of_runs_as_failed(leaving):
+def test_a_refused_run_is_listed_as_failed(leaving):
     assert leaving.cli().exit_code == 2
 
     runs = [json.loads(line) for line in leaving.cli("runs", "--output", "json").out.splitlines()]
@@ -56,7 +56,7 @@ def test_a_run_that_was_refused_is_in_the_list_of_runs_as_failed(leaving):
     assert "confirmation-required" in leaving.cli("report", "--text").text
 
 
-def test_removals_that_cant_be_undone_are_refused_where_nobody_can_be_asked(leaving):
+def test_permanent_removals_are_refused_if_nobody_can_be_asked(leaving):
     ran = leaving.cli()
 
     assert (ran.exit_code, ran.out) == (2, "")
@@ -72,7 +72,7 @@ def test_the_plan_says_that_a_run_will_ask(leaving):
     assert "can't be undone" not in leaving.cli("run", "--yes").text
 
 
-def test_every_sync_that_needs_agreement_is_named_with_its_number(leaving):
+def test_every_sync_that_needs_confirmation_is_named_with_its_count(leaving):
     leaving.rows("plans", ("solo", "Solo"), ("team", "Team"), columns="code text, name text")
     leaving.sync("plans", resource="product", key="code", fields={"name": "name"}, on_removed="delete")
     assert leaving.cli("run", "--select", "plans").exit_code == 0
@@ -87,7 +87,7 @@ def test_every_sync_that_needs_agreement_is_named_with_its_number(leaving):
     assert leaving.write_calls() == []
 
 
-def test_yes_agrees_beforehand(leaving):
+def test_yes_pre_approves_the_plan(leaving):
     ran = leaving.cli("run", "--yes")
 
     assert ran.exit_code == 0, ran.err
@@ -104,7 +104,7 @@ def test_yes_agrees_beforehand(leaving):
     ],
     ids=["within a percentage", "within a number", "nothing is removed", "nothing has left"],
 )
-def test_what_the_project_has_agreed_to_or_does_not_do_needs_no_answer(customers, meta, condition):
+def test_pre_approved_or_disabled_removals_need_no_confirmation(customers, meta, condition):
     tag(customers, **meta)
     customers.cli()
     leave(customers, condition)
@@ -114,7 +114,7 @@ def test_what_the_project_has_agreed_to_or_does_not_do_needs_no_answer(customers
     assert ran.exit_code == 0, ran.err
 
 
-def test_what_can_be_undone_needs_no_answer(business):
+def test_reversible_removals_need_no_confirmation(business):
     business.rows("plans", ("solo", "Solo"), ("team", "Team"), columns="code text, name text")
     business.sync("plans", resource="product", key="code", fields={"name": "name"}, on_removed="archive")
     business.cli()
@@ -138,7 +138,7 @@ def test_yes_does_not_lift_a_limit(customers):
     assert customers.stripe.count("customer") == 3
 
 
-def test_a_retry_needs_the_same_agreement(leaving):
+def test_a_retry_needs_the_same_confirmation(leaving):
     leaving.table("customers", "SELECT 1 AS id, 'no address' AS email, 'Ann' AS name")
     assert leaving.cli("run", "--yes").exit_code == 1
     leaving.table("customers", "SELECT 5 AS id, 'e@example.com' AS email, 'Eve' AS name")
@@ -155,7 +155,7 @@ def test_a_retry_needs_the_same_agreement(leaving):
     assert leaving.stripe.count("customer") == 0
 
 
-def test_what_a_refused_retry_was_to_send_is_what_the_next_one_sends(leaving):
+def test_a_refused_retry_is_sent_by_the_next_one(leaving):
     leaving.stripe.inject(Fault.status_code(400, method="DELETE", count=2))
     assert leaving.cli("run", "--yes").exit_code == 1
 
@@ -174,7 +174,7 @@ def first_run(business):
     return next(line.split()[0] for line in lines if "partial" in line)
 
 
-def test_a_saved_plan_was_seen_and_is_sent_without_a_question(leaving, tmp_path):
+def test_a_saved_plan_is_sent_without_confirmation(leaving, tmp_path):
     plan = tmp_path / "plan.jsonl"
     leaving.cli("plan", "--out", str(plan))
 
@@ -188,7 +188,7 @@ def test_a_dry_run_asks_nobody(leaving):
     assert leaving.cli("run", "--dry-run").exit_code == 0
 
 
-def test_python_agrees_by_a_value_or_by_a_function_that_sees_the_plan(leaving):
+def test_python_confirms_by_a_value_or_by_a_function_that_sees_the_plan(leaving):
     project = Project(
         ProjectOptions(project_dir=leaving.root, profiles_dir=leaving.root, stripe_url=leaving.stripe.url)
     )
@@ -262,7 +262,7 @@ class Terminal:
         return bool(more)
 
 
-def test_on_a_terminal_the_plan_is_shown_and_asked_for(leaving):
+def test_on_a_terminal_the_plan_is_shown_for_confirmation(leaving):
     terminal = Terminal(leaving, "run")
     terminal.wait_for("Send 2 changes, including `delete` of 2 in `customers`, which can't be undone? [y/N]")
     shown = terminal.text
@@ -274,7 +274,7 @@ def test_on_a_terminal_the_plan_is_shown_and_asked_for(leaving):
     assert leaving.stripe.count("customer") == 1
 
 
-def test_a_first_run_without_a_command_shows_the_plan_and_asks_until_something_is_on_record(customers):
+def test_a_first_run_without_a_command_asks_until_something_is_recorded(customers):
     refused = Terminal(customers)
     refused.wait_for("Send 3 changes? [y/N]")
     refused.type("n\n")
@@ -318,7 +318,7 @@ def test_ctrl_c_at_the_question_ends_the_run_at_once(leaving):
     assert leaving.cli("run", "--yes").exit_code == 0
 
 
-def test_on_a_terminal_nothing_is_asked_where_the_project_has_agreed(leaving):
+def test_on_a_terminal_a_pre_approved_removal_needs_no_confirmation(leaving):
     tag(leaving, limits={"max_removed": "70%"})
     terminal = Terminal(leaving, "run")
 
@@ -370,7 +370,7 @@ ALLOWED = [
 
 
 @pytest.mark.parametrize(("name", "limit", "select", "told"), HELD)
-def test_past_a_limit_nothing_of_the_sync_is_sent_and_the_numbers_are_reported(customers, name, limit, select, told):
+def test_beyond_a_limit_nothing_of_the_sync_is_sent_and_the_numbers_are_reported(customers, name, limit, select, told):
     tag(customers, on_removed="delete", fields=FIELDS)
     customers.cli()
     tag(customers, limits={name: limit})
@@ -403,7 +403,7 @@ def test_up_to_a_limit_everything_is_sent(customers, name, limit, select):
     assert len(customers.write_calls()) == {"max_changes": 3, "max_removed": 2, "max_rejected": 0}[name]
 
 
-def test_a_number_holds_the_first_sync_too(customers):
+def test_an_absolute_limit_applies_to_the_first_sync_too(customers):
     tag(customers, limits={"max_changes": 2})
 
     ran = customers.cli()
@@ -413,7 +413,7 @@ def test_a_number_holds_the_first_sync_too(customers):
     assert customers.stripe.count("customer") == 0
 
 
-def test_a_percentage_says_nothing_of_the_first_sync(customers):
+def test_a_percentage_does_not_apply_to_the_first_sync(customers):
     tag(customers, limits={"max_changes": "10%"})
 
     assert customers.cli().exit_code == 0

@@ -65,7 +65,7 @@ def made(business):
 
 
 @pytest.mark.timeout(900)
-def test_what_a_plan_foretells_is_what_a_run_sends(business):
+def test_a_run_sends_what_the_plan_predicts(business):
     for generation in range(GENERATIONS):
         write_generation(business, generation)
         foretold = planned(business)
@@ -105,7 +105,7 @@ def offers(business):
     return business
 
 
-def test_objects_that_were_there_are_foretold_as_adopted(offers):
+def test_existing_objects_are_predicted_as_adopted(offers):
     offers.write_offers(amount=1000)
     offers.cli("run")
     offers.state.unlink()
@@ -121,7 +121,7 @@ def test_objects_that_were_there_are_foretold_as_adopted(offers):
 
 
 @pytest.mark.telling
-def test_steps_that_are_owed_are_foretold_with_the_rest(offers):
+def test_owed_steps_are_predicted_with_the_rest(offers):
     offers.write_offers(amount=1000)
     offers.cli("run")
     offers.write_offers(amount=1200)

@@ -317,7 +317,7 @@ def test_a_name_of_another_model_is_refused(account):
     assert (account.root / "seeds" / "acme_prices.csv").exists()
 
 
-def test_objects_that_a_sync_manages_are_left_to_it(account):
+def test_objects_that_a_sync_manages_are_left_out(account):
     client(account.stripe).products.update("team", {"metadata": {"dbt_stripe_sync": "other/plans/team"}})
 
     ran = account.cli("import")
@@ -326,7 +326,7 @@ def test_objects_that_a_sync_manages_are_left_to_it(account):
     assert "1 price" in ran.out
 
 
-def test_a_prefix_that_is_no_name_is_refused(account):
+def test_an_invalid_prefix_is_refused(account):
     ran = account.cli("import", "--prefix", "../x")
 
     assert ran.exit_code == 2
@@ -354,7 +354,7 @@ def load_seeds(business) -> None:
         business.sync(name, **seed["config"]["meta"]["stripe_sync"])
 
 
-def test_metadata_in_columns_is_adopted_as_it_is(business):
+def test_metadata_in_columns_is_adopted_unchanged(business):
     metadata = tuple({**of, "a_b": "x", "A-B": "y", "a b": "null"} for of in ({"plan": "007"}, {"code": " padded "}))
     wide_account.fill(business.stripe, metadata=metadata, plain=0)
     business.write_manifest()

@@ -71,7 +71,7 @@ def test_one_column_is_not_reported_as_several(people):
     assert re.search(r"6 columns mapped, 1 left as a comment\.$", ran.out, flags=re.MULTILINE), ran.out
 
 
-def test_every_line_that_was_there_stays_as_it_was(people):
+def test_every_existing_line_is_left_unchanged(people):
     people.cli("init", "people", "--resource", "customer")
 
     lines = (people.root / "models" / "schema.yml").read_text().splitlines()
@@ -92,7 +92,7 @@ def test_every_line_that_was_there_stays_as_it_was(people):
         "  - description: no name first\n    name: people\n    columns: []\n",
     ],
 )
-def test_config_and_meta_that_are_there_are_joined(people, entry):
+def test_existing_config_and_meta_are_extended(people, entry):
     schema = people.root / "models" / "schema.yml"
     schema.write_text(f"models:\n{entry}")
 
@@ -125,7 +125,7 @@ def test_a_model_without_yaml_gets_a_file_of_its_own(people):
     assert (people.root / "models" / "people.yml").read_text() == text
 
 
-def test_a_sync_that_is_there_is_never_overwritten(people):
+def test_an_existing_sync_is_never_overwritten(people):
     people.cli("init", "people", "--resource", "customer")
     schema = people.root / "models" / "schema.yml"
     before = schema.read_text()
@@ -140,7 +140,7 @@ def test_a_sync_that_is_there_is_never_overwritten(people):
     assert schema.read_text() == before
 
 
-def test_what_stripe_requires_and_no_column_matches_is_asked_for(people):
+def test_required_parameters_without_a_column_are_asked_for(people):
     schema = people.root / "models" / "schema.yml"
 
     asked = people.cli("init", "people", "--resource", "product", "--field", "description=plan", "--key", "plan")
@@ -178,7 +178,7 @@ def test_money_goes_through_minor_units_and_references_through_their_sync(people
 
 
 @pytest.mark.parametrize(("column", "is_sure"), [("price", False), ("unit_amount", True)])
-def test_whole_numbers_are_cents_only_where_the_column_has_stripes_name(people, column, is_sure):
+def test_integers_are_cents_only_if_the_column_has_stripes_name(people, column, is_sure):
     people.rows("prices", ("p1", "solo", "usd", 19), columns=f"code text, product text, currency text, {column} int")
     (people.root / "models" / "schema.yml").write_text("models:\n  - name: prices\n")
 
@@ -211,7 +211,7 @@ def describe(business, model, *tests, constraints=()):
 MEMBERS = "country_code text, email text, member_no int"
 
 
-def test_the_key_is_what_the_tests_say_and_not_what_a_name_looks_like(people):
+def test_the_key_comes_from_the_tests_and_not_from_a_name(people):
     people.rows("people", ("US", "a@example.com", 1), columns=MEMBERS)
     describe(people, "people", ("unique", "email"), ("unique", "member_no"), ("not_null", "member_no"))
 
@@ -226,7 +226,7 @@ def test_a_primary_key_comes_before_a_test(people):
     assert "key: [member_no, country_code]" in people.cli("init", "people", "--resource", "customer").out
 
 
-def test_where_nothing_says_what_the_key_is_it_is_asked_for(people):
+def test_an_unknown_key_is_asked_for(people):
     people.rows("people", ("US", "a@example.com", 1), columns=MEMBERS)
 
     ran = people.cli("init", "people", "--resource", "customer")
@@ -263,7 +263,7 @@ def test_a_country_that_may_be_a_name_is_left_as_a_comment_with_the_reason(peopl
     assert "# metadata.country: country\n" in sure
 
 
-def test_another_models_id_is_no_key_by_its_name_alone(people):
+def test_another_models_id_is_not_a_key_by_its_name_alone(people):
     people.rows("people", ("E-1", 1, "f1"), columns="enrolment text, seat int, fee_id text")
 
     assert "error[no-row-key]" in people.cli("init", "people", "--resource", "customer").err
@@ -280,7 +280,7 @@ def test_two_parts_of_a_name_become_a_template(people):
     assert [customer["name"] for customer in people.stripe.objects("customer")] == ["Ann Ames"]
 
 
-def test_of_two_syncs_that_a_column_may_refer_to_neither_is_chosen(people):
+def test_an_ambiguous_reference_is_left_open(people):
     people.rows("people", (1, "a@example.com"), columns="person int, email text")
     people.rows("firms", (1, "b@example.com"), columns="person int, email text")
     people.sync("people", resource="customer", key="person", fields={"email": "email"})
@@ -372,7 +372,7 @@ def test_what_cannot_be_written_is_reported_and_nothing_is_written(people, argum
 
 
 @pytest.mark.slow
-def test_what_init_writes_passes_a_real_dbt_parse_and_ours(sample, dbt_1):
+def test_the_output_of_init_passes_dbt_parse_and_parse(sample, dbt_1):
     for untagged in ("models/stripe/schema.yml",):
         (sample / untagged).unlink()
     for file in Path(sample / "models").rglob("*.yml"):

@@ -63,7 +63,7 @@ def test_every_other_command_logs_json_too(customers, command):
 
 
 @pytest.mark.parametrize("command", [("plan",), ("run", "--dry-run")])
-def test_a_plan_is_the_document_then(customers, command):
+def test_with_json_logs_a_plan_is_a_json_document(customers, command):
     ran = customers.cli(*command, "--log-format", "json")
 
     assert len(json.loads(ran.out)["changes"]) == 3
@@ -119,7 +119,7 @@ def test_parse_prints_its_problems_as_data(customers):
         lambda shop: shop.stripe.stop(),
     ],
 )
-def test_whatever_is_broken_is_reported_as_json(customers, break_it):
+def test_every_error_is_reported_as_json(customers, break_it):
     break_it(customers)
 
     ran = customers.cli("run", "--log-format", "json")
@@ -128,7 +128,7 @@ def test_whatever_is_broken_is_reported_as_json(customers, break_it):
     checked(ran)
 
 
-def test_what_nobody_foresaw_is_a_json_line_without_its_words(customers, monkeypatch):
+def test_an_unexpected_error_is_a_json_line_without_its_message(customers, monkeypatch):
     words = f"{customers.root} holds a@example.com"
 
     def fail(_):
@@ -144,7 +144,7 @@ def test_what_nobody_foresaw_is_a_json_line_without_its_words(customers, monkeyp
     assert "in fail" in line["traceback"]
 
 
-def test_quiet_prints_nothing_on_success_and_errors_where_not(customers):
+def test_quiet_prints_nothing_but_errors(customers):
     assert customers.cli("run", "--quiet").text.strip() == ""
     assert customers.cli("parse", "-q").text.strip() == ""
     assert "Nothing to change" in customers.cli("plan", "--quiet").out

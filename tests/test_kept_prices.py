@@ -101,7 +101,7 @@ def test_a_subscription_keeps_its_price_and_costs_no_call(shop):
     assert shop.write_calls() == []
 
 
-def test_who_comes_after_pays_the_new_price(shop):
+def test_new_subscriptions_get_the_new_price(shop):
     subscriptions(shop, ("s1", "desk", 2), ("s2", "desk", 1))
 
     run(shop)
@@ -109,7 +109,7 @@ def test_who_comes_after_pays_the_new_price(shop):
     assert bought(shop) == {"s1": (1000, 2), "s2": (1200, 1)}
 
 
-def test_more_seats_are_sold_at_the_price_that_is_kept(shop):
+def test_more_seats_are_billed_at_the_kept_price(shop):
     run(shop)
     (item,) = shop.stripe.objects("subscription")[0]["items"]["data"]
     subscriptions(shop, ("s1", "desk", 5))
@@ -120,7 +120,7 @@ def test_more_seats_are_sold_at_the_price_that_is_kept(shop):
     assert shop.stripe.objects("subscription")[0]["items"]["data"][0]["id"] == item["id"]
 
 
-def test_another_plan_costs_what_it_costs_now(shop):
+def test_switching_plans_uses_the_current_price(shop):
     prices(shop, desk="12.00", lamp="5.00")
     subscriptions(shop, ("s1", "lamp", 2))
 
@@ -150,7 +150,7 @@ def test_without_keep_the_subscription_follows(shop):
     assert bought(shop) == {"s1": (1200, 2)}
 
 
-def test_a_state_that_was_lost_moves_nobody_until_it_is_rebuilt(shop):
+def test_a_lost_state_moves_no_subscription_until_it_is_rebuilt(shop):
     run(shop)
     shop.state.unlink()
     shop.write_calls()
@@ -219,7 +219,7 @@ def go_and_come_back(business, meanwhile=lambda: None):
     run(business)
 
 
-def test_a_subscription_that_was_to_end_and_continues_keeps_its_price(shop):
+def test_a_subscription_whose_cancellation_was_undone_keeps_its_price(shop):
     resync(shop, "subs", on_removed="cancel_at_period_end")
     run(shop)
 
@@ -230,7 +230,7 @@ def test_a_subscription_that_was_to_end_and_continues_keeps_its_price(shop):
     assert bought(shop)["s1"] == (1000, 2)
 
 
-def test_one_that_has_ended_and_comes_back_is_created_again_at_the_price_of_today_and_keeps_that(shop):
+def test_a_subscription_that_ended_and_returns_gets_the_current_price_and_keeps_it(shop):
     resync(shop, "subs", on_removed="cancel_at_period_end")
     run(shop)
     (first,) = shop.stripe.objects("subscription")

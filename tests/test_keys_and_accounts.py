@@ -29,7 +29,7 @@ def bind_to_key(business):
         state.execute("UPDATE meta SET value = 'key_0123456789abcdef' WHERE key = 'account'")
 
 
-def test_a_restricted_key_that_is_rolled_continues_with_the_same_state(restricted, monkeypatch):
+def test_a_rolled_restricted_key_continues_with_the_same_state(restricted, monkeypatch):
     assert restricted.cli().exit_code == 0
     monkeypatch.setenv("STRIPE_API_KEY", NEW)
     ran = restricted.cli()
@@ -38,7 +38,7 @@ def test_a_restricted_key_that_is_rolled_continues_with_the_same_state(restricte
     assert account_of(restricted).startswith("acct_")
 
 
-def test_a_state_that_was_bound_to_a_key_goes_over_to_the_account_that_has_its_objects(restricted, monkeypatch):
+def test_a_state_bound_to_a_key_is_bound_to_the_account_that_has_its_objects(restricted, monkeypatch):
     restricted.cli()
     bind_to_key(restricted)
     monkeypatch.setenv("STRIPE_API_KEY", NEW)
@@ -48,7 +48,7 @@ def test_a_state_that_was_bound_to_a_key_goes_over_to_the_account_that_has_its_o
 
 
 @pytest.mark.telling
-def test_a_state_that_was_bound_to_a_key_goes_to_no_account_that_lacks_its_objects(restricted, monkeypatch):
+def test_a_state_bound_to_a_key_is_not_bound_to_an_account_without_its_objects(restricted, monkeypatch):
     restricted.cli()
     bind_to_key(restricted)
     monkeypatch.setenv("STRIPE_API_KEY", "sk_test_acct_other_key000000")

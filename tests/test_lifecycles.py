@@ -65,7 +65,7 @@ def coupons(business, *rows, own_id):
     business.sync("coupons", resource="coupon", key="id", fields={**fields, **({"id": "id"} if own_id else {})})
 
 
-def test_a_coupon_without_an_id_of_ours_is_replaced(business):
+def test_a_coupon_without_a_mapped_id_is_replaced(business):
     coupons(business, ("spring", 10, "Spring"), own_id=False)
     run(business)
     old = only(business, "coupon")
@@ -78,7 +78,7 @@ def test_a_coupon_without_an_id_of_ours_is_replaced(business):
     assert new["percent_off"] == 20
 
 
-def test_a_coupon_with_an_id_of_ours_ends_before_the_new_one_takes_its_id(business):
+def test_a_coupon_with_a_mapped_id_is_deleted_before_the_new_one_gets_its_id(business):
     coupons(business, ("spring", 10, "Spring"), ("autumn", 5, "Autumn"), own_id=True)
     run(business)
     coupons(business, ("spring", 20, "Spring"), ("autumn", 5, "Fall"), own_id=True)
@@ -238,7 +238,7 @@ def test_a_nested_object_whose_answer_was_a_failure_is_found_under_its_parent(bi
 # ── what can't be changed ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_replaced_price_gives_its_tag_up_to_the_new_one(catalog):
+def test_a_replaced_price_passes_its_tag_to_the_new_one(catalog):
     run(catalog)
     prices(catalog, ("m", "p1", "12.00", "desk_monthly", None))
     run(catalog)
@@ -248,7 +248,7 @@ def test_a_replaced_price_gives_its_tag_up_to_the_new_one(catalog):
     assert tagged == [True]
 
 
-def test_state_that_was_lost_after_a_replacement_finds_the_new_object(catalog):
+def test_a_state_lost_after_a_replacement_finds_the_new_object(catalog):
     run(catalog)
     prices(catalog, ("m", "p1", "12.00", "desk_monthly", None))
     run(catalog)

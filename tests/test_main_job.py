@@ -43,7 +43,7 @@ def test_only_the_changed_parameter_of_a_changed_row_is_sent(customers):
     assert line.params == {"name": "Bea"}
 
 
-def test_one_changed_one_new_and_one_gone_are_exactly_three_changes(customers):
+def test_one_changed_one_new_and_one_removed_row_are_exactly_three_changes(customers):
     customers.sync("customers", **customers.models["customers"]["meta"]["stripe_sync"], on_removed="delete")
     customers.cli()
     customers.table(
@@ -100,7 +100,7 @@ def test_a_rewritten_mapping_that_means_the_same_sends_nothing(customers):
 
 
 @pytest.mark.slow
-def test_a_field_that_leaves_the_mapping_stays_as_it_is(customers):
+def test_a_field_removed_from_the_mapping_is_left_unchanged(customers):
     customers.cli()
     customers.sync("customers", resource="customer", key="id", fields={"email": "email"})
 
@@ -122,7 +122,7 @@ def test_plan_sends_nothing_and_apply_sends_what_plan_showed(customers, tmp_path
     assert oct(plan.stat().st_mode)[-3:] == "600"
 
 
-def test_a_plan_is_refused_once_the_state_has_moved(customers, tmp_path):
+def test_a_plan_is_refused_once_the_state_has_changed(customers, tmp_path):
     plan = tmp_path / "plan.jsonl"
     customers.cli("plan", "--out", str(plan))
     customers.cli("run")
@@ -147,7 +147,7 @@ def test_an_altered_plan_is_refused(customers, tmp_path):
 
 
 @pytest.mark.slow
-def test_prices_refer_to_the_products_that_the_same_run_makes(business):
+def test_prices_refer_to_the_products_that_the_same_run_creates(business):
     business.rows("plans", ("solo", "Solo"), ("team", "Team"), columns="code text, name text")
     business.rows(
         "prices",
@@ -176,7 +176,7 @@ def test_prices_refer_to_the_products_that_the_same_run_makes(business):
     assert business.write_calls() == []
 
 
-def test_a_changed_amount_replaces_the_price_and_its_lookup_key_moves_over(business):
+def test_a_changed_amount_replaces_the_price_and_transfers_its_lookup_key(business):
     business.rows("prices", ("basic", "usd", 1900), columns="code text, cur text, cents int")
     fields = {"currency": "cur", "unit_amount": "cents", "lookup_key": "code", "product_data.name": {"value": "Basic"}}
     business.sync("prices", resource="price", key="code", fields=fields)
@@ -285,7 +285,7 @@ def test_existing_objects_are_adopted_by_match(customers):
     assert customers.stripe.count("customer") == 3
 
 
-def test_state_that_was_lost_creates_nothing_twice(customers):
+def test_a_lost_state_creates_nothing_twice(customers):
     customers.cli()
     customers.state.unlink()
 

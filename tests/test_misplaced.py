@@ -41,7 +41,7 @@ def add(business, part, **node):
         ),
     ],
 )
-def test_a_sync_where_none_is_read_is_reported(customers, part, node, said):
+def test_a_misplaced_sync_is_reported(customers, part, node, said):
     add(customers, part, **node)
 
     ran = customers.cli("ls")
@@ -50,7 +50,7 @@ def test_a_sync_where_none_is_read_is_reported(customers, part, node, said):
     assert f"warning[misplaced-sync]: {said}" in ran.text
 
 
-def test_a_disabled_model_whose_sync_is_switched_off_is_nothing_to_tell(customers):
+def test_a_disabled_sync_of_a_disabled_model_is_not_reported(customers):
     meta = {"stripe_sync": SYNC["stripe_sync"] | {"enabled": False}}
     add(customers, "disabled", resource_type="model", config={"meta": meta})
 
@@ -105,7 +105,7 @@ def test_a_sync_that_dbt_drops_is_reported_by_parse(customers, yaml, said):
         "# stripe_sync: a word in a comment\nmodels:\n  - name: customers\n    description: stripe_sync\n",
     ],
 )
-def test_a_sync_in_its_place_is_nothing_to_tell(customers, yaml):
+def test_a_correctly_placed_sync_is_not_reported(customers, yaml):
     models = customers.root / "models"
     models.mkdir()
     (models / "schema.yml").write_text(yaml)
@@ -113,7 +113,7 @@ def test_a_sync_in_its_place_is_nothing_to_tell(customers, yaml):
     assert "unread-sync" not in customers.cli("parse").text
 
 
-def test_a_column_that_its_own_meta_maps_and_that_is_not_there_is_placed_by_show(customers):
+def test_show_locates_a_missing_column_mapped_by_its_own_meta(customers):
     file = customers.root / "target" / "manifest.json"
     raw = json.loads(file.read_text())
     columns = {"phone": {"name": "phone", "meta": {"stripe_field": "phone"}}}

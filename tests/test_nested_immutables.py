@@ -156,7 +156,7 @@ def test_a_payment_link_keeps_its_url_where_only_a_quantity_changes(business):
     assert business.plan() == []
 
 
-def test_a_payment_link_of_another_price_is_replaced_where_its_sync_asks_for_it(business):
+def test_a_payment_link_with_another_price_is_replaced_if_its_sync_says_so(business):
     prices(business, 1000)
     links(business, 1, options={"replace": True})
     assert business.cli().exit_code == 0

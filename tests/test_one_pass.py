@@ -13,7 +13,7 @@ def people(business):
 
 
 @pytest.mark.parametrize("command", [("plan",), ("run",), ("debug",), ("show", "people")])
-def test_what_reads_the_warehouse_says_its_columns_with_the_rest(people, command):
+def test_commands_that_read_the_warehouse_report_missing_columns_with_the_rest(people, command):
     people.sync("people", resource="customer", key="id", fields={"emial": "e_mail", "name": "full_name"})
 
     ran = people.cli(*command)

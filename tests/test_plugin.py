@@ -45,7 +45,7 @@ def test_dbt_parse_fails_at_once_on_a_bad_sync_with_the_words_of_parse(sample, d
         assert flat(line) in flat(said)
 
 
-def test_dbt_parse_passes_good_syncs_and_a_plugin_that_is_turned_off_says_nothing(sample, dbt_1):
+def test_dbt_parse_accepts_valid_syncs_and_a_disabled_plugin_prints_nothing(sample, dbt_1):
     good = parse_with_dbt(dbt_1, sample)
     misspell(sample)
     off = parse_with_dbt(dbt_1, sample, DBT_STRIPE_SYNC_PLUGIN="0")
@@ -78,7 +78,7 @@ def test_a_project_without_syncs_waits_less_than_50_ms(tmp_path):
 
 
 @pytest.mark.telling
-def test_where_dbt_has_changed_its_interface_dbt_continues(capsys):
+def test_if_dbt_has_changed_its_interface_dbt_continues(capsys):
     (plugin,) = dbt_stripe_sync.plugins
 
     left = plugin(project_name="shop").get_manifest_artifacts(SimpleNamespace(nodes=None))

@@ -57,7 +57,7 @@ def shop(business):
 COLUMNS = "id text, plan text, seats int"
 
 
-def test_a_plan_says_who_moves_what_they_pay_and_what_is_prorated(shop):
+def test_a_plan_shows_moved_subscriptions_amounts_and_proration(shop):
     prices(shop, desk="12.50")
 
     plan = shop.cli("plan", "--show-values")
@@ -79,7 +79,7 @@ def test_a_plan_says_who_moves_what_they_pay_and_what_is_prorated(shop):
     assert "Price changes" not in shop.cli("plan").text
 
 
-def test_amounts_are_shown_without_other_values_where_the_settings_say_so(shop):
+def test_amounts_are_shown_without_other_values_if_configured(shop):
     shop.set(show_amounts=True)
     subscribe(shop, proration_behavior={"value": "none"})
     shop.cli()
@@ -104,7 +104,7 @@ def test_a_price_in_another_currency_is_rejected_with_the_subscriptions_that_can
     assert {price["active"] for price in shop.stripe.objects("price")} == {True}
 
 
-def test_a_price_in_another_currency_is_replaced_where_everybody_keeps_the_old_one(shop):
+def test_a_price_in_another_currency_is_replaced_if_every_subscription_keeps_the_old_one(shop):
     subscribe(shop, {**PRICE, "when_replaced": "keep"})
     prices(shop, desk="10.00", currency="eur")
 

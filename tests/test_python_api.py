@@ -62,13 +62,13 @@ def test_problems_are_raised_all_at_once_as_values(customers):
     assert problem.hint is not None
 
 
-def test_retry_is_none_where_nothing_is_left_to_do(project):
+def test_retry_is_none_if_nothing_is_left_to_do(project):
     project.run()
 
     assert project.retry() is None
 
 
-def test_progress_hears_of_every_change(project):
+def test_progress_receives_every_change(project):
     heard = []
 
     class Listener:
@@ -110,7 +110,7 @@ def test_progress_hears_of_every_change(project):
     ]
 
 
-def test_every_name_that_is_offered_is_there():
+def test_every_exported_name_exists():
     for name in dbt_stripe_sync.__all__:
         assert getattr(dbt_stripe_sync, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Projct'"):

@@ -120,7 +120,7 @@ def test_every_command_is_documented_with_its_options():
     assert with_commands(text) == text, "run `python tests/test_readme.py`, and read docs/commands.md once more"
 
 
-def test_the_list_of_commands_says_what_help_says():
+def test_the_list_of_commands_matches_the_help():
     shown = " ".join(run_cli("run", "--help").out.split())
     listed = " ".join(render_commands().split())
 
@@ -145,7 +145,7 @@ def test_a_mistyped_command_is_reported_in_a_line():
         (["--select", "orders", "plan"], "plan --select orders"),
     ],
 )
-def test_an_option_before_the_command_is_told_its_place(given, meant):
+def test_an_option_before_the_command_is_reported_with_the_right_order(given, meant):
     ran = run_cli(*given)
 
     assert ran.exit_code == 2
@@ -298,7 +298,7 @@ def test_the_page_on_the_state_shows_what_the_commands_print(example):
         assert re.sub(r"cus_\w+", "cus_", shown) in re.sub(r"cus_\w+", "cus_", page)
 
 
-def test_every_example_of_settings_is_taken():
+def test_every_example_of_settings_is_accepted():
     found = [parse_settings(yaml.safe_load(b)["vars"]["stripe_sync"]) for b in blocks("yaml") if b.startswith("vars:")]
 
     assert len(found) >= 2
@@ -306,7 +306,7 @@ def test_every_example_of_settings_is_taken():
 
 
 @pytest.mark.parametrize("code", blocks("python"))
-def test_python_examples_import_what_there_is(code):
+def test_python_examples_import_existing_names(code):
     lines = [line for line in code.splitlines() if line.startswith(("from ", "import "))]
     # The orchestrators' own examples run in their own environments, with the orchestrators there.
     ours = [line for line in lines if line.split()[1].split(".")[0] not in ORCHESTRATORS and "integrations" not in line]
@@ -340,7 +340,7 @@ def test_the_python_example_prints_problems(customers, monkeypatch, capsys):
     assert "no-project" in capsys.readouterr().out
 
 
-def test_every_call_that_the_page_on_python_names_is_there():
+def test_every_call_on_the_python_page_exists():
     page = PAGES["docs/python.md"]
     (state,) = re.findall(r"^\| `project.state` \| the state: (.*) \|$", page, flags=re.MULTILINE)
     (looks,) = re.findall(r"^\| `project.show\(.*?\)`, (.*?) \|", page, flags=re.MULTILINE)
@@ -401,7 +401,7 @@ def test_every_link_leads_somewhere(page):
             assert anchor in anchors(file.read_text(encoding="utf-8")), f"{target}#{anchor}"
 
 
-def test_the_readme_is_read_in_ten_minutes():
+def test_the_readme_has_at_most_200_lines():
     assert len(TEXT.splitlines()) <= 200
 
 
@@ -413,7 +413,7 @@ def test_every_page_is_in_the_navigation_of_the_site():
     assert named == {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
 
 
-def test_every_page_is_found_from_the_readme():
+def test_every_page_is_reachable_from_the_readme():
     # The index is the first page of the site, where the README is not.
     pages = {page for page in PAGES if page not in {"README.md", "docs/index.md"}}
 

@@ -116,7 +116,7 @@ def test_what_refers_to_an_object_that_stripe_refused_is_skipped(customers):
     assert set(whose(customers)) == {"one"}
 
 
-def test_a_child_row_refers_too(business):
+def test_a_child_row_can_refer_to_other_rows(business):
     business.rows("plans", ("solo", "Solo"), ("team", "Team"), columns="code text, name text")
     business.sync("plans", resource="product", key="code", fields={"name": "name"})
     business.rows("links", ("l1",), columns="id text")
@@ -247,7 +247,7 @@ def test_a_look_up_that_ignores_case_names_all_that_differ_only_in_case(business
     assert f"matches several objects by the value of column `who`: {', '.join(both)}" in ran.text
 
 
-def test_a_null_is_looked_up_nowhere(business):
+def test_a_null_is_not_looked_up(business):
     business.rows("links", ("s1", None), columns="id text, who text")
     business.sync(
         "links",
@@ -317,7 +317,7 @@ def test_a_look_up_that_failed_is_not_a_look_up_that_found_nothing(business):
     assert len(whose(business)) == 1
 
 
-def test_a_deleted_customer_is_found_no_more(business):
+def test_a_deleted_customer_is_no_longer_found(business):
     gone = person(business, "a@example.com")
     by_hand(business).customers.delete(gone)
     invoices(business, ("i1", gone, "n"), lookup="customer", by="id", column="who")
@@ -359,7 +359,7 @@ def test_a_plain_column_is_an_id_already(business):
     assert whose(business) == {"n": who}
 
 
-def test_a_look_up_by_what_finds_nothing_is_a_config_error(business):
+def test_a_look_up_by_an_unsupported_field_is_a_config_error(business):
     invoices(business, ("i1", "Ann", "n"), lookup="customer", by="name", column="who")
 
     ran = business.cli()

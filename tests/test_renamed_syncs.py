@@ -49,7 +49,7 @@ def test_forgetting_the_records_of_a_removed_sync_leads_to_a_clean_run(offers):
     assert offers.stripe.count("product") == 4
 
 
-def test_a_disabled_sync_is_not_gone(offers):
+def test_a_disabled_sync_does_not_count_as_removed(offers):
     offers.models["offers"]["meta"]["stripe_sync"]["enabled"] = False
     offers.rows("plans", ("c", "Bronze"), columns="sku text, name text")
     offers.sync("plans", resource="product", key="sku", fields=FIELDS)
@@ -78,7 +78,7 @@ def test_a_renamed_sync_whose_state_is_lost_is_reported_by_the_tags_in_stripe(of
     assert offers.stripe.count("product") == 2
 
 
-def test_what_the_hint_says_after_a_lost_state_leads_to_a_clean_run(offers):
+def test_following_the_hint_after_a_lost_state_leads_to_a_clean_run(offers):
     offers.state.unlink()
     rename(offers, "offers")
     offers.cli("state", "rebuild")

@@ -128,7 +128,7 @@ def test_keeping_the_tags_costs_no_call(renamed):
     assert tags(renamed) == CUSTOMERS
 
 
-def test_a_name_that_is_taken_back_costs_no_call(renamed):
+def test_undoing_a_rename_costs_no_call(renamed):
     renamed.cli("state", "mv", "customers", "people")
     rename(renamed, "customers", name="customers")
     renamed.cli("state", "mv", "people", "customers")
@@ -152,7 +152,7 @@ def test_a_second_renaming_before_the_run_leads_to_the_last_name(renamed):
     assert tags(renamed) == [tag.replace("people", "persons") for tag in PEOPLE]
 
 
-def test_tags_that_are_to_be_kept_after_all_are_kept(renamed):
+def test_a_later_decision_to_keep_the_tags_applies(renamed):
     renamed.cli("state", "mv", "customers", "people")
     before = records_of(renamed)
     rename(renamed, "customers", name="persons")
@@ -176,7 +176,7 @@ def records_of(business):
     [{"mode": "insert"}, {"mode": "update"}, {"on_removed": "ignore"}, {"on_removed": "delete"}],
     ids=["insert", "update", "ignore", "delete"],
 )
-def test_whatever_the_sync_may_do_every_living_object_gets_the_name(renamed, meta):
+def test_every_active_object_gets_the_name_in_any_mode(renamed, meta):
     rename(renamed, "customers", **meta)
     renamed.cli("state", "mv", "customers", "people")
     renamed.table("customers", "SELECT * FROM customers WHERE id < 3")
@@ -245,7 +245,7 @@ def test_what_has_no_tag_or_takes_no_update_costs_no_call(business):
     assert business.write_calls() == []
 
 
-def test_values_of_every_kind_outlive_a_renaming(business):
+def test_values_of_every_kind_survive_a_renaming(business):
     note = """quotes " and \\\\ and {"$tagged_as":"x"}, 日本語"""
     business.rows("people", (1, "a@example.com", note), columns="id int, email text, note text")
     fields = {"email": "email", "metadata.note": "note", "metadata.$tagged_as": "note", "balance": {"value": -(2**40)}}
@@ -272,7 +272,7 @@ def test_values_that_are_not_stored_under_the_new_name_are_gone_from_earlier_run
     assert b"a@example.com" not in renamed.state.read_bytes()
 
 
-def test_a_row_that_was_forgotten_under_both_names_is_no_obstacle(renamed):
+def test_a_row_forgotten_under_both_names_is_not_a_problem(renamed):
     rename(renamed, "customers", name="customers")
     renamed.cli("state", "forget", "customers", "1")
     renamed.cli()
@@ -287,7 +287,7 @@ def test_a_row_that_was_forgotten_under_both_names_is_no_obstacle(renamed):
     assert set(tags(renamed)) == set(PEOPLE)
 
 
-def test_a_name_with_changes_under_way_takes_no_records(renamed):
+def test_a_sync_with_open_changes_cannot_receive_records(renamed):
     with duckdb.connect(str(renamed.state)) as state:
         state.execute("INSERT INTO intents(id, sync, key) VALUES ('i', 'people', '1')")
 

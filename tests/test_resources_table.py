@@ -126,7 +126,7 @@ def fixed(rule) -> str:
     return f"{'while' if rule.reason.endswith('yet') else 'once'} {rule.reason}, {what} rejected{but}"
 
 
-def test_the_page_of_resources_says_what_the_program_does():
+def test_the_page_of_resources_matches_the_program():
     assert PAGE.read_text(encoding="utf-8") == render_page(), "run `python tests/test_resources_table.py`"
 
 
@@ -151,7 +151,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("name", [*sorted(REFUSED_V2), "v2.core.event_destinations", "v2.core.accounts"])
-def test_what_api_v2_alone_has_says_why_no_sync_writes_it(name, business):
+def test_resources_only_in_api_v2_have_a_reason_why_no_sync_writes_them(name, business):
     business.rows("things", ("t1", "x"), columns="id text, name text")
     business.sync("things", resource=name, key="id", fields={"name": "name"})
 

@@ -251,7 +251,7 @@ def test_a_plan_that_is_altered_while_it_is_sent_is_sent_as_it_was_checked(plann
     assert sorted(found["email"][0] for found in planned.stripe.objects("customer")) == ["a", "b", "c"]
 
 
-def test_a_plan_is_still_known_by_the_state_that_was_moved_by_its_export(planned, plan, tmp_path):
+def test_a_plan_is_still_valid_after_its_state_was_exported_and_imported(planned, plan, tmp_path):
     assert planned.cli("state", "export", str(tmp_path / "export")).exit_code == 0
     planned.state.unlink()
     assert planned.cli("state", "import", str(tmp_path / "export")).exit_code == 0
@@ -260,7 +260,7 @@ def test_a_plan_is_still_known_by_the_state_that_was_moved_by_its_export(planned
     assert planned.stripe.count("customer") == 3
 
 
-def test_a_plan_of_another_format_and_one_that_is_not_there_are_refused(planned, plan, tmp_path):
+def test_a_plan_of_another_format_and_a_missing_plan_are_refused(planned, plan, tmp_path):
     plan.write_text(plan.read_text().replace(f'"dbt_stripe_sync_plan":{FORMAT}', '"dbt_stripe_sync_plan":99'))
 
     other = planned.cli("apply", str(plan))
@@ -276,7 +276,7 @@ def test_a_plan_of_another_format_and_one_that_is_not_there_are_refused(planned,
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_run_that_died_with_a_call_on_its_way_makes_the_plan_stale(planned, plan):
+def test_a_run_killed_with_a_call_in_flight_makes_the_plan_stale(planned, plan):
     planned.stripe.inject(Fault.cut(after_effect=True, path="^/v1/customers$", method="POST", count=None))
     lost = planned.cli("run", "--limit", "1")
 
@@ -385,7 +385,7 @@ def test_ctrl_c_stops_and_the_same_file_continues_with_the_rest(billing, plan):
     check_that_all_is_there(billing, plan)
 
 
-def test_what_had_no_answer_is_settled_first_and_counted_once(billing, plan):
+def test_a_change_without_an_answer_is_settled_first_and_counted_once(billing, plan):
     billing.cli("plan", "--out", str(plan))
     billing.stripe.inject(Fault.status_code(500, after_effect=True, path="^/v1/customers$", method="POST", count=3))
     lost = billing.cli("apply", str(plan))
@@ -402,7 +402,7 @@ def test_what_had_no_answer_is_settled_first_and_counted_once(billing, plan):
 
 
 @pytest.mark.usefixtures("hasty")
-def test_what_still_has_no_answer_is_not_sent_again(billing, plan):
+def test_a_change_still_without_an_answer_is_not_sent_again(billing, plan):
     billing.cli("plan", "--out", str(plan))
     billing.stripe.inject(Fault.status_code(500, after_effect=True, path="^/v1/customers$", method="POST", count=3))
     billing.cli("apply", str(plan))
@@ -492,7 +492,7 @@ def test_an_object_whose_second_call_was_refused_is_not_created_again(business, 
     assert prices == {1000: False, 2000: True}
 
 
-def test_what_a_plan_has_done_is_known_for_as_long_as_it_may_continue(billing, plan, monkeypatch):
+def test_the_progress_of_a_plan_is_remembered_as_long_as_it_can_continue(billing, plan, monkeypatch):
     billing.stripe.inject(Fault.status_code(400, path="^/v1/customers$", method="POST", skip=4, count=1))
     billing.set(concurrency=1)
     billing.cli("plan", "--out", str(plan))

@@ -77,7 +77,7 @@ def test_the_sample_project_is_valid(schema):
         {"resource": "billing.meter_event", "key": "id", "fields": {"event_name": "x"}, "options": {"stream": True}},
     ],
 )
-def test_what_is_good_passes(errors, sync):
+def test_valid_yaml_passes(errors, sync):
     assert errors(sync) == []
     assert errors(sync, where="meta") == []
 
@@ -106,11 +106,11 @@ def test_what_is_good_passes(errors, sync):
         customer(options={"stream": True}),
     ],
 )
-def test_what_is_bad_is_marked(errors, sync):
+def test_invalid_yaml_is_marked(errors, sync):
     assert errors(sync)
 
 
-def test_everything_of_dbts_own_is_left_to_dbt(schema):
+def test_dbts_own_properties_are_left_to_dbt(schema):
     document = {"version": 2, "anything": 1, "models": [{"name": "x", "config": {"meta": {"owner": 1}, "tags": 5}}]}
 
     assert list(Draft7Validator(schema).iter_errors(document)) == []
@@ -134,7 +134,7 @@ def test_every_setting_of_a_sync_is_known(schema):
     assert set(schema["definitions"]["sync"]["properties"]) == set(KEYS)
 
 
-def test_it_is_written_to_a_file_of_a_bearable_size(tmp_path):
+def test_the_schema_file_has_a_reasonable_size(tmp_path):
     file = tmp_path / "editors" / "schema.json"
 
     ran = run_cli("schema", "--out", str(file))

@@ -19,7 +19,7 @@ def promises():
     return [line for line in section.splitlines() if line.startswith("| ")][1:]
 
 
-def test_each_promise_has_a_test_that_is_there():
+def test_each_promise_has_an_existing_test():
     assert len(promises()) > 10
     for line in promises():
         named = re.findall(r"`(tests/[\w/]+\.py)`", line)
@@ -34,6 +34,6 @@ def test_the_figures_are_those_of_the_code():
     assert f"{gateway_http.ANSWER_SECONDS:g} s; after {gateway_http.PATIENCE_SECONDS:g} s" in PAGE
 
 
-def test_everything_that_we_need_has_a_licence_that_we_may_use():
+def test_every_dependency_has_a_permissive_licence():
     done = subprocess.run([sys.executable, str(ROOT / ".ci" / "licenses.py")], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -47,7 +47,7 @@ ELSEWHERE = LIBRARIES | {f"dbt_stripe_sync.{part}" for part in PARTS}
 
 
 @pytest.mark.parametrize("command", ["plan", "run"])
-def test_a_project_without_them_imports_nothing_of_what_runs_elsewhere(customers, command):
+def test_a_project_without_orchestrators_imports_none_of_them(customers, command):
     options = ["--project-dir", str(customers.root), "--profiles-dir", str(customers.root)]
     arguments = [command, *options, "--stripe-url", customers.stripe.url]
     script = (
@@ -64,7 +64,7 @@ def test_a_project_without_them_imports_nothing_of_what_runs_elsewhere(customers
     assert ELSEWHERE & set(imported) == set()
 
 
-def test_installing_the_package_alone_installs_nothing_of_what_runs_elsewhere():
+def test_installing_the_package_alone_installs_no_orchestrator():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = {re.split(r"[<>=!~;\[ ]", line)[0] for line in project["dependencies"]}
 
@@ -78,7 +78,7 @@ OF_EXTRAS = ("object-store", "dagster", "airflow", "prefect")
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_list_of_commands_says_of_each_what_its_own_help_says(name):
+def test_the_list_of_commands_matches_each_commands_help(name):
     command = commands.get_command(None, name)
     assert command.get_short_help_str(limit=200) == SUMMARIES[name]
     assert list(SUMMARIES) == list(MODULES)
@@ -103,7 +103,7 @@ def test_each_help_has_examples_and_fits_in_80_columns(name):
 
 
 @pytest.mark.parametrize("example", [example for examples in EXAMPLES.values() for example in examples])
-def test_each_example_is_a_command_line_that_is_understood(example):
+def test_each_example_is_a_valid_command_line(example):
     words = shlex.split(example)
     command: click.Command = commands
     while isinstance(command, click.Group):

@@ -28,7 +28,7 @@ def customers_asked_for(business):
     return sum(line.path == "/v1/customers" for line in business.stripe.writes())
 
 
-def test_fail_fast_sends_no_more_than_what_was_under_way(people):
+def test_fail_fast_sends_no_more_than_the_calls_in_flight(people):
     people.stripe.inject(Fault.status_code(400, path="^/v1/customers$", method="POST", count=1000))
 
     ran = people.cli("run", "--select", "people", "--fail-fast")
@@ -67,13 +67,13 @@ def test_without_a_limit_or_below_it_every_row_is_tried(people, limit, rejected)
     assert "sync-stopped" not in ran.text
 
 
-def test_the_limit_is_fifty_where_the_settings_say_nothing_and_a_whole_number():
+def test_the_limit_is_an_integer_and_fifty_by_default():
     assert parse_settings({})[0].max_rejections_per_cause == 50
     assert [problem.code for problem in parse_settings({"max_rejections_per_cause": -1})[1]] == ["bad-setting"]
 
 
 @pytest.mark.parametrize(("pace", "fail_fast", "most"), [(5, False, 8), (20, False, 30), (80, False, 48), (2, True, 3)])
-def test_as_few_wait_for_their_turn_as_a_stop_can_end_in_about_a_second(pace, fail_fast, most):
+def test_few_enough_changes_wait_that_a_stop_takes_about_a_second(pace, fail_fast, most):
     assert turns_at(pace, fail_fast=fail_fast).least == most
 
 

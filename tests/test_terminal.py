@@ -75,7 +75,7 @@ def test_no_command_lets_a_cell_control_the_terminal_or_shows_a_key(evil):
         assert "MarkedKey" not in file.read_text(), file
 
 
-def test_what_stripe_answers_does_not_act_either(evil):
+def test_stripes_answers_cannot_control_the_terminal_either(evil):
     evil.sync("people", resource="customer", key="id", fields={"name": "name", "email": "email"})
     for command in (("run",), ("report", "--text", "--show-values"), ("report", "--json", "--show-values"), ("retry",)):
         ran = evil.cli(*command)
@@ -90,14 +90,14 @@ def test_a_cell_is_harmless_whatever_is_in_it(text):
     assert "\x1b" not in printable(text)
 
 
-def test_the_tables_cannot_get_round_it():
+def test_tables_escape_control_characters_too():
     rows = [{"a": EVIL, "b": {"x": EVIL}, "c": [EVIL], "d": KEYS[0]}]
     lines = [*render_table(("a", "b", "c", "d"), rows, width=500), *render_params(EVIL, {EVIL: {"x": [EVIL, KEYS[0]]}})]
     assert acting("".join(lines)) == set()
     assert "MarkedKey" not in "".join(lines)
 
 
-def test_our_own_colors_pass_and_no_others():
+def test_only_the_programs_own_colors_pass():
     ours = Paint(on=True)("done", "green")
     assert printable(ours) == ours
     assert printable("\x1b[5mblink") == "\\x1b[5mblink"
@@ -142,7 +142,7 @@ def test_neither_the_page_nor_the_log_nor_any_format_acts_or_shows_a_key_in_a_wo
 
 
 @pytest.mark.parametrize(("value", "has_colors"), [("", True), ("1", False), ("0", False), ("anything", False)])
-def test_any_text_in_no_color_turns_colors_off(business, monkeypatch, value, has_colors):
+def test_any_value_of_no_color_turns_colors_off(business, monkeypatch, value, has_colors):
     monkeypatch.setenv("NO_COLOR", value)
     business.rows("people", ("1", "a@example.com"), columns="id text, email text")
     business.sync("people", resource="customer", key="id", fields={"email": "email"})

@@ -39,7 +39,7 @@ def test_a_free_turn_goes_to_the_sync_with_the_fewest_changes_under_way():
     assert len(began) == 8
 
 
-def test_a_change_that_is_cancelled_while_it_waits_takes_no_turn():
+def test_a_change_cancelled_while_waiting_uses_no_turn():
     async def wait(turns, began):
         async with turns.of("customers"):
             began.append(True)

@@ -75,7 +75,7 @@ def only(business, kind):
 
 
 @pytest.mark.telling
-def test_an_update_is_put_back_and_the_next_plan_shows_it_again(business):
+def test_an_update_is_undone_and_the_next_plan_shows_it_again(business):
     customers(business, ("1", "a@example.com", "Ann", "solo"), ("2", "b@example.com", None, None))
     run(business)
     customers(business, ("1", "new@example.com", "Ann", "team"), ("2", "b@example.com", "Bob", "solo"))
@@ -93,7 +93,7 @@ def test_an_update_is_put_back_and_the_next_plan_shows_it_again(business):
 
 
 @pytest.mark.telling
-def test_what_was_created_is_deleted_and_created_again_by_the_next_run(business):
+def test_a_created_object_is_deleted_and_created_again_by_the_next_run(business):
     customers(business, ("1", "a@example.com", "Ann", "solo"))
     created = run(business)
 
@@ -120,7 +120,7 @@ def test_each_object_that_an_undo_removes_counts_once_in_its_totals(metered):
     assert (last["rows"], last["removals"], last["written"], last["rejected"]) == (1, 2, 2, 1)
 
 
-def test_what_was_created_and_can_be_archived_is_archived_and_comes_back(business):
+def test_a_created_object_that_can_be_archived_is_archived_and_reactivated(business):
     by_hand(business, "products", id="team", name="Team")
     prices(business, ("team", "team", 100, "Team"))
     created = run(business)
@@ -136,7 +136,7 @@ def test_what_was_created_and_can_be_archived_is_archived_and_comes_back(busines
 
 @pytest.mark.telling
 @pytest.mark.parametrize("is_default", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_a_replaced_price_takes_its_place_again(business, is_default):
+def test_a_replaced_price_is_restored(business, is_default):
     by_hand(business, "products", id="team", name="Team")
     prices(business, ("team", "team", 100, "Team"), options={"move_holders": True})
     run(business)
@@ -175,7 +175,7 @@ def test_an_archived_object_is_active_again_and_the_next_plan_archives_it_again(
     assert plan_again(business) == [("archive", "solo")]
 
 
-def test_an_adopted_object_is_released_as_it_was_found(business):
+def test_an_adopted_object_is_released_in_its_original_form(business):
     by_hand(business, "customers", email="a@example.com", name="Theirs")
     customers(business, ("1", "a@example.com", "Ours", "solo"), match=["email"])
     adopted = run(business)
@@ -190,7 +190,7 @@ def test_an_adopted_object_is_released_as_it_was_found(business):
 
 
 @pytest.mark.telling
-def test_a_deleted_object_is_listed_first_and_the_others_are_put_back(business):
+def test_a_deleted_object_is_listed_first_and_the_others_are_undone(business):
     ann, bob = ("1", "a@example.com", "Ann", "solo"), ("2", "b@example.com", "Bob", "solo")
     customers(business, ann, bob, on_removed="delete")
     run(business)
@@ -209,7 +209,7 @@ def test_a_deleted_object_is_listed_first_and_the_others_are_put_back(business):
 
 
 @pytest.mark.telling
-def test_what_somebody_has_changed_since_is_left_alone(business):
+def test_objects_that_others_changed_since_are_left_alone(business):
     customers(business, ("1", "a@example.com", "Ann", "solo"), ("2", "b@example.com", "Bob", "solo"))
     run(business)
     customers(business, ("1", "a@example.com", "Anna", "solo"), ("2", "b@example.com", "Bobby", "solo"))
@@ -223,7 +223,7 @@ def test_what_somebody_has_changed_since_is_left_alone(business):
     assert {body["name"] for body in business.stripe.objects("customer")} == {"By hand", "Bob"}
 
 
-def test_what_a_later_run_has_changed_is_left_alone(business):
+def test_objects_that_a_later_run_changed_are_left_alone(business):
     customers(business, ("1", "a@example.com", "Ann", "solo"))
     run(business)
     customers(business, ("1", "a@example.com", "Anna", "solo"))
@@ -250,7 +250,7 @@ def test_a_second_undo_finds_nothing_to_do(business):
     assert business.stripe.writes() == []
 
 
-def test_a_saved_way_back_is_sent_by_apply(business, tmp_path):
+def test_a_saved_undo_plan_is_sent_by_apply(business, tmp_path):
     customers(business, ("1", "a@example.com", "Ann", "solo"))
     run(business)
     customers(business, ("1", "a@example.com", "Anna", "solo"))
@@ -334,7 +334,7 @@ def test_a_person_at_a_terminal_sees_the_plan_and_is_asked(business, answer, lef
     assert business.stripe.count("customer") == left
 
 
-def test_a_run_whose_changes_are_gone_says_so(business):
+def test_a_run_without_stored_changes_says_so(business):
     customers(business, ("1", "a@example.com", "Ann", "solo"))
     created = run(business)
     with duckdb.connect(str(business.state)) as state:
@@ -400,7 +400,7 @@ def test_rows_that_the_warehouse_compares_are_sent_again_after_an_undo(business)
     assert {body["name"] for body in business.stripe.objects("customer")} == {"Anna", "Bob"}
 
 
-def test_a_field_that_one_sync_sets_on_the_object_of_another_is_put_back(business):
+def test_a_field_that_one_sync_sets_on_the_object_of_another_is_undone(business):
     business.rows("plans", ("team", "month"), columns="code text, price text")
     fields = {"id": "code", "name": "code", "default_price": {"sync": "prices", "key": "price"}}
     business.sync("plans", resource="product", key="code", fields=fields)
@@ -434,7 +434,7 @@ def test_only_selected_syncs_are_undone(business):
     assert only(business, "price")["active"] is False
 
 
-def test_a_sync_that_the_project_has_no_more_is_named(business):
+def test_a_sync_removed_from_the_project_is_named(business):
     customers(business, ("1", "a@example.com", "Ann", "solo"))
     created = run(business)
     del business.models["customers"]

@@ -44,7 +44,7 @@ def test_a_meter_that_counts_differently_is_rejected(metered):
     assert "the way a meter counts is fixed at creation" in ran.text
 
 
-def test_a_meter_rests_while_its_row_is_away_and_works_again_with_it(metered):
+def test_a_meter_is_deactivated_without_its_row_and_reactivated_with_it(metered):
     meters(metered, ("api", "Calls"), ("gb", "Traffic"), on_removed="deactivate")
     run(metered)
     by_name = {meter["event_name"]: meter["id"] for meter in metered.stripe.objects("billing.meter")}
@@ -189,7 +189,7 @@ def test_an_event_outside_stripes_window_is_rejected_alone_and_never_sent(metere
     assert len(metered.write_calls()) == 2
 
 
-def test_an_event_that_was_sent_may_grow_old(metered):
+def test_an_event_that_was_sent_may_become_old(metered):
     events(metered, ("e1", "api", NOW, "c1", Decimal(1)))
     run(metered)
     events(metered, ("e1", "api", NOW - timedelta(days=90), "c1", Decimal(1)))
@@ -200,7 +200,7 @@ def test_an_event_that_was_sent_may_grow_old(metered):
     assert len(sent(metered)) == 1
 
 
-def test_events_that_stripe_has_already_are_taken_as_sent_when_the_state_was_lost(metered):
+def test_events_that_stripe_already_has_count_as_sent_after_a_lost_state(metered):
     events(metered, ("e1", "api", NOW, "c1", Decimal(1)), ("e2", "api", NOW, "c1", Decimal(2)))
     run(metered)
     metered.state.unlink()
@@ -239,7 +239,7 @@ def test_an_event_of_no_meter_is_reported_with_stripes_words(metered):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_value_that_is_no_number_is_rejected_before_it_is_sent(metered, value):
+def test_a_value_that_is_not_a_number_is_rejected_before_it_is_sent(metered, value):
     run(metered)
     metered.rows("events", ("e1", "c1", value), ("e2", "c1", 1.5), columns="id text, customer_id text, amount double")
     fields = {**EVENT_FIELDS, "event_name": {"value": "api"}}

@@ -104,7 +104,7 @@ def test_what_is_sent_is_what_the_plan_shows(metered):
     assert sent(metered)["shop/events/e1"]["timestamp"] == int(at.timestamp())
 
 
-def test_numbers_and_truths_of_a_payload_go_as_text(metered):
+def test_numbers_and_booleans_of_a_payload_are_sent_as_text(metered):
     run(metered)
     metered.rows(
         "events", ("e1", "c1", 7, True, None), columns="id text, customer_id text, n int, paid boolean, x text"
@@ -127,7 +127,7 @@ def test_numbers_and_truths_of_a_payload_go_as_text(metered):
     }
 
 
-def test_the_plan_counts_requests_and_says_what_is_given_up(metered):
+def test_the_plan_counts_requests_and_names_the_trade_offs(metered):
     run(metered)
     many(metered, 250)
 
@@ -153,7 +153,7 @@ def test_rows_that_were_sent_one_by_one_are_not_streamed_again(metered):
 @pytest.mark.parametrize(
     ("option", "reason"), [({"stream": "yes"}, "bad-option"), ({"straem": True}, "unknown-option")]
 )
-def test_an_option_that_is_none_is_reported_as_any_other(metered, option, reason):
+def test_an_invalid_option_is_reported_like_any_other(metered, option, reason):
     events(metered, options=option)
 
     ran = metered.cli("parse")
@@ -194,7 +194,7 @@ def test_a_request_that_has_to_be_sent_again_counts_once(metered, fault):
 
 @pytest.mark.parametrize("path", [STREAM, SESSION], ids=["stream", "session"])
 @pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
-def test_what_became_of_a_request_is_found_out_by_the_next_run(metered, path, acts):
+def test_the_next_run_finds_out_what_happened_to_a_request(metered, path, acts):
     run(metered)
     many(metered, 20)
     metered.stripe.inject(Fault.status_code(500, after_effect=acts, path=path))
@@ -209,7 +209,7 @@ def test_what_became_of_a_request_is_found_out_by_the_next_run(metered, path, ac
     assert sorted(Decimal(event["payload"]["value"]) for event in sent(metered).values()) == list(range(20))
 
 
-def test_a_session_that_stripe_takes_for_over_is_renewed_once(metered):
+def test_a_session_that_stripe_considers_expired_is_renewed_once(metered):
     run(metered)
     many(metered, 3)
     metered.stripe.inject(Fault.unauthorized(path=STREAM, count=2))
@@ -316,7 +316,7 @@ def test_an_event_that_stripe_would_drop_later_is_rejected_alone_and_never_sent(
 
 
 @pytest.mark.parametrize("at", [NOW - timedelta(days=35, minutes=1), NOW + timedelta(days=1)])
-def test_an_event_outside_stripes_window_is_no_change(metered, at):
+def test_an_event_outside_stripes_window_is_not_a_change(metered, at):
     run(metered)
     streamed(metered, ("e1", "api", at, "c1", Decimal(1)), ("e2", "api", NOW, "c1", Decimal(1)))
 
@@ -370,7 +370,7 @@ def test_a_meter_of_the_same_run_is_known(metered):
     assert {event["event_name"] for event in sent(metered).values()} == {"gb", "api"}
 
 
-def test_events_of_a_meter_that_rests_are_not_sent(metered):
+def test_events_of_an_inactive_meter_are_not_sent(metered):
     run(metered)
     (meter,) = metered.stripe.objects("billing.meter")
     by_hand(metered).v1.billing.meters.deactivate(meter["id"])
@@ -394,7 +394,7 @@ def test_a_key_that_may_not_read_meters_streams_without_looking_at_them(metered)
 
 
 @pytest.mark.parametrize("store_values", [True, False])
-def test_events_of_a_renamed_sync_are_as_they_were_and_cost_no_second_look(metered, store_values):
+def test_events_of_a_renamed_sync_are_unchanged_and_cost_no_second_read(metered, store_values):
     metered.set(store_values=store_values)
     streamed(metered, ("e1", "api", NOW, "c1", 3))
     run(metered)

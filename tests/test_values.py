@@ -33,7 +33,7 @@ params = st.recursive(
 
 
 @given(params)
-def test_parameters_come_back_from_json_as_they_were(value):
+def test_parameters_survive_a_json_round_trip(value):
     assert decode_params(orjson.loads(orjson.dumps(encode_params(value)))) == value
 
 
@@ -51,7 +51,7 @@ def test_canonical_json_differs_where_the_meaning_does(one, other):
 
 
 @pytest.mark.parametrize("value", [1.5, Decimal(1), {"a": 0.1}, [float("nan")]])
-def test_canonical_json_takes_no_number_that_could_be_inexact(value):
+def test_canonical_json_rejects_inexact_numbers(value):
     with pytest.raises(TypeError):
         canonical(value)
 
@@ -93,7 +93,7 @@ def test_a_time_without_a_zone_is_utc(moment):
         ({"a": {"b": 1}}, METADATA, None, {"a": '{"b":1}'}),
     ],
 )
-def test_cells_become_what_the_parameter_takes(cell, param, conversion, value):
+def test_cells_become_what_the_parameter_accepts(cell, param, conversion, value):
     made = convert(cell, param, conversion)
 
     assert made == value

@@ -93,7 +93,7 @@ def test_with_values_stored_the_same_search_finds_them(people):
     assert {mark for _, mark in marks_in(people)} == set(MARKS)
 
 
-def test_rows_that_are_as_they_were_send_nothing(people):
+def test_unchanged_rows_send_nothing(people):
     ran_well(people)
 
     assert ran_well(people) == []
@@ -254,7 +254,7 @@ def test_an_immutable_change_replaces_the_price_and_carries_its_lookup_key_over(
     assert marks_in(shop, (*MARKS, "4242018")) == []
 
 
-def test_items_keep_their_ids_and_lose_what_left(shop):
+def test_items_keep_their_ids_and_removed_ones_are_deleted(shop):
     ran_well(shop)
     (before,) = shop.stripe.objects("subscription")
     ids = {item["price"]["lookup_key"]: item["id"] for item in before["items"]["data"]}
@@ -282,7 +282,7 @@ def test_a_metadata_key_of_an_item_that_became_null_is_removed(shop):
     assert notes == {"GOLDPLAN": None, "basic": "Marked b"}
 
 
-def test_an_archived_object_comes_back_into_use(shop):
+def test_an_archived_object_becomes_active_again(shop):
     ran_well(shop)
     shop.rows("products", ("p2", "Another"), columns="id text, name text")
     ran_well(shop, "run", "--select", "products")
@@ -323,7 +323,7 @@ def test_turned_off_the_records_are_hashed_without_a_call(shop):
     assert ran_well(shop) == []
 
 
-def test_turned_off_what_left_the_model_and_what_no_sync_writes_any_more_is_hashed_too(people):
+def test_turned_off_records_of_removed_rows_and_syncs_are_hashed_too(people):
     people.set(store_values=True)
     people.sync("people", resource="customer", key="id", fields={"email": "email", "name": "name"})
     ran_well(people)
@@ -458,7 +458,7 @@ def reports(business):
     )
 
 
-def test_reports_are_what_they_are_with_values_stored(people):
+def test_reports_are_the_same_as_with_stored_values(people):
     people.set(store_values=True)
     put(people, *PEOPLE, (4, "marked.four", "Marked Four", "Berlin", "GOLDPLAN", 4242017))
     people.cli()
@@ -610,7 +610,7 @@ def test_a_short_salt_is_refused(people, monkeypatch):
 # ── what is sent beside what has changed ─────────────────────────────────────────────────────────────────────────
 
 
-def test_a_part_of_an_address_that_is_left_as_it_is_is_sent_as_stripe_has_it(people):
+def test_an_unchanged_part_of_an_address_is_sent_as_stripe_has_it(people):
     fields = people.models["people"]["meta"]["stripe_sync"]["fields"]
     street = {"address.line1": "street", "address.city": {"column": "city", "nulls": "ignore"}}
     columns = "id int, email text, name text, city text, plan text, seats int, street text"

@@ -172,7 +172,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("code", WAYS)
-def test_what_the_hint_says_leads_to_a_clean_run(customers, code):
+def test_following_the_hint_leads_to_a_clean_run(customers, code):
     bring_about, way_out = WAYS[code]
     command = bring_about(customers) or ()
     ran = customers.cli(*command)

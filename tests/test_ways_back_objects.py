@@ -79,7 +79,7 @@ VALUES = {
 
 
 @pytest.mark.parametrize("code", VALUES)
-def test_a_value_that_is_put_right_is_sent(business, code):
+def test_a_corrected_value_is_sent(business, code):
     resource, fields, kind, bad, good = VALUES[code]
     business.rows("things", ("a", bad), columns=f"id text, value {kind}")
     business.sync("things", resource=resource, key="id", fields=fields)
@@ -130,7 +130,7 @@ OF_SYNC = {"sync": "customers", "key": "who"}
 BY_EMAIL = {"lookup": "customer", "by": "email", "column": "address"}
 
 
-def test_a_row_that_is_missed_is_added_to_the_other_model(extras):
+def test_a_missing_row_is_added_to_the_other_model(extras):
     extras.table("customers", "SELECT * FROM customers WHERE id < 3")
     fails(extras, "reference-not-found")
 
@@ -142,7 +142,7 @@ def test_a_row_that_is_missed_is_added_to_the_other_model(extras):
 PEOPLE = "id int, email text, name text"
 
 
-def test_a_look_up_that_finds_two_is_made_by_something_unique(extras):
+def test_an_ambiguous_look_up_is_fixed_with_a_unique_field(extras):
     for _ in range(2):
         by_hand(extras, "customers", email="c@example.com")
     change(extras, "extras", fields=ITEM | {"customer": BY_EMAIL})
@@ -212,7 +212,7 @@ def test_more_reads_than_the_limit(customers):
 
 
 @pytest.mark.parametrize("code", ["max-removed", "confirmation-required"])
-def test_removals_that_somebody_agrees_to(customers, code):
+def test_confirmed_removals_are_sent(customers, code):
     change(customers, "customers", on_removed="delete", limits={"max_removed": 1} if code == "max-removed" else {})
     customers.cli()
     customers.table("customers", "SELECT * FROM customers WHERE id = 1")

@@ -244,7 +244,7 @@ CASES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("code", CASES)
-def test_what_the_hint_says_leads_to_a_run_that_succeeds(customers, monkeypatch, code):
+def test_following_the_hint_leads_to_a_successful_run(customers, monkeypatch, code):
     bring_about, command, exit_code, way_out, then = CASES[code]
     bring_about(customers)
     ran = run(customers, command)
@@ -281,7 +281,7 @@ def test_a_locked_file_is_read_once_the_other_program_has_ended(customers):
     assert customers.cli().exit_code == 0
 
 
-def test_tests_that_dbt_has_not_run_are_missed_until_it_has(customers):
+def test_tests_that_dbt_has_not_run_are_reported_until_it_has(customers):
     unique = {
         "unique_id": "test.shop.unique_customers_id",
         "name": "unique_customers_id",
@@ -333,7 +333,7 @@ POSTGRES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("code", POSTGRES)
-def test_a_profile_that_is_put_right_reads_postgres(business, postgres, code):
+def test_a_corrected_profile_reads_postgres(business, postgres, code):
     plain = {
         "type": "postgres",
         "host": postgres["BRIGHTDESK_PG_HOST"],

@@ -59,7 +59,7 @@ AT_STRIPE = {
 
 
 @pytest.mark.parametrize("code", AT_STRIPE)
-def test_what_the_hint_says_of_the_key_leads_to_a_run_that_succeeds(customers, monkeypatch, code):
+def test_following_the_hint_about_the_key_leads_to_a_successful_run(customers, monkeypatch, code):
     bring_about, way_out = AT_STRIPE[code]
     bring_about(customers, monkeypatch)
     ran = customers.cli()
@@ -78,7 +78,7 @@ def test_what_the_hint_says_of_the_key_leads_to_a_run_that_succeeds(customers, m
         ("stripe-unreachable", "http://127.0.0.1:9"),
     ],
 )
-def test_an_address_that_is_put_right_leads_to_a_run_that_succeeds(customers, code, address):
+def test_a_corrected_address_leads_to_a_successful_run(customers, code, address):
     ran = customers.cli("run", "--project-dir", str(customers.root))
     assert ran.exit_code == 0
     right, customers.stripe = customers.stripe, type("Elsewhere", (), {"url": address})()
@@ -90,7 +90,7 @@ def test_an_address_that_is_put_right_leads_to_a_run_that_succeeds(customers, co
     check_that_nothing_is_left(customers)
 
 
-def test_a_proxy_that_cannot_be_used_is_taken_away(customers, monkeypatch):
+def test_removing_an_unusable_proxy_fixes_the_run(customers, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
     customers.set(allowed_api_bases=["https://stripe.example.com"])
     right, customers.stripe = customers.stripe, type("Elsewhere", (), {"url": "https://stripe.example.com"})()
@@ -124,7 +124,7 @@ STATES = {"state-other-account": another_key, "state-other-mode": live, "state-o
 
 
 @pytest.mark.parametrize("code", STATES)
-def test_a_state_of_its_own_leads_to_a_run_that_succeeds(customers, monkeypatch, code):
+def test_a_separate_state_leads_to_a_successful_run(customers, monkeypatch, code):
     customers.cli()
     STATES[code](customers, monkeypatch)
     ran = customers.cli()
@@ -134,7 +134,7 @@ def test_a_state_of_its_own_leads_to_a_run_that_succeeds(customers, monkeypatch,
 
 
 @pytest.mark.parametrize("way_out", ["backup", "rebuild"])
-def test_a_damaged_state_is_put_back_or_rebuilt(customers, way_out):
+def test_a_damaged_state_is_restored_or_rebuilt(customers, way_out):
     customers.cli()
     backup = shutil.copy(customers.state, customers.root / "backup")
     customers.state.write_bytes(b"no state")
@@ -166,7 +166,7 @@ def test_a_state_that_another_program_holds_is_free_once_that_ends(customers):
     check_that_nothing_is_left(customers)
 
 
-def test_a_folder_that_can_be_none_is_replaced_by_another_path(customers):
+def test_an_unusable_folder_is_replaced_by_another_path(customers):
     in_the_way = customers.root / "file"
     in_the_way.write_text("")
     ran = customers.cli("run", "--state-path", str(in_the_way / "state.duckdb"))
@@ -204,7 +204,7 @@ def test_there_is_no_state_before_the_first_run(customers):
         ("unknown-sync", ("show", "custmers"), ("ls",)),
     ],
 )
-def test_the_command_that_a_hint_names_shows_what_there_is(customers, code, asked, hinted):
+def test_the_command_in_the_hint_lists_what_exists(customers, code, asked, hinted):
     customers.cli()
     ran = customers.cli(*asked)
     assert (ran.exit_code != 0, f"error[{code}]" in ran.text, "hint:" in ran.text) == (True, True, True), ran.text
@@ -212,7 +212,7 @@ def test_the_command_that_a_hint_names_shows_what_there_is(customers, code, aske
     assert customers.cli(*hinted).exit_code == 0
 
 
-def test_an_export_that_is_one_is_taken(customers):
+def test_a_valid_export_is_imported(customers):
     customers.cli()
     own = ("--state-path", str(customers.root / "own.duckdb"))
     (customers.root / "empty").mkdir()
@@ -278,7 +278,7 @@ def test_a_plan_of_another_target_is_sent_to_that_target(customers):
 # ── what a run could not finish ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_artifacts_that_had_no_room_are_written_by_report(customers):
+def test_report_writes_artifacts_that_did_not_fit(customers):
     target = customers.root / "target" / "stripe_sync_results.json"
     target.mkdir()
     ran = customers.cli()

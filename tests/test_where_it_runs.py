@@ -123,7 +123,7 @@ def units() -> dict[str, str]:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not here")
-def test_systemd_takes_the_units_of_the_pages(tmp_path):
+def test_systemd_accepts_the_units_of_the_pages(tmp_path):
     # What they start is not on this machine under its path there.
     for name, text in units().items():
         (tmp_path / name).write_text(text.replace("/srv/venv/bin/dbt-stripe-sync", str(BIN / "dbt-stripe-sync")))
@@ -161,7 +161,7 @@ def test_the_commands_of_the_units_and_of_cron_are_ours():
 # ── alerts ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_settings_of_the_page_on_alerts_are_taken():
+def test_the_settings_of_the_page_on_alerts_are_accepted():
     for block in blocks("alerts.md", "yaml"):
         settings, problems = parse_settings(yaml.safe_load(block)["vars"]["stripe_sync"])
         assert problems == ()
@@ -345,14 +345,14 @@ def test_a_long_plan_is_shortened(github, tmp_path):
 
 
 @pytest.mark.usefixtures("github")
-def test_outside_of_a_pull_request_it_says_why(tmp_path, capsys):
+def test_outside_a_pull_request_it_says_why_there_is_no_comment(tmp_path, capsys):
     (tmp_path / "event.json").write_text("{}")
 
     assert write_comment([str(tmp_path / "event.json")]) == 1
     assert "let the workflow run on `pull_request`" in capsys.readouterr().err
 
 
-def test_the_workflow_of_the_page_names_inputs_that_there_are():
+def test_the_workflow_of_the_page_names_existing_inputs():
     (block,) = blocks("orchestrators.md", "yaml")
     workflow = yaml.safe_load(block)
     (step,) = (s for s in workflow["jobs"]["stripe"]["steps"] if "dbt-stripe-sync" in s["uses"])
@@ -368,7 +368,7 @@ ACTIONLINT = shutil.which("actionlint") or shutil.which("actionlint", path=str(P
 
 
 @pytest.mark.skipif(ACTIONLINT is None, reason="actionlint is not here")
-def test_actionlint_takes_the_workflows_of_the_pages_and_the_action(tmp_path):
+def test_actionlint_accepts_the_workflows_of_the_pages_and_the_action(tmp_path):
     """The inputs that a workflow gives to the action are checked against `action.yml`, too."""
     folder = tmp_path / ".github" / "workflows"
     folder.mkdir(parents=True)
@@ -389,7 +389,7 @@ def test_actionlint_takes_the_workflows_of_the_pages_and_the_action(tmp_path):
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
 
 
-def test_the_image_copies_what_the_package_is_built_from_and_starts_it_as_nobody():
+def test_the_image_copies_what_the_package_is_built_from_and_runs_it_as_nobody():
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     copied = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from" not in line]
     kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]

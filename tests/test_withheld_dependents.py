@@ -84,7 +84,7 @@ def walked_again_and_again(plan: SmallPlan) -> set[str]:
 
 @settings(max_examples=200, deadline=None)
 @given(small_plans())
-def test_one_walk_withholds_what_walking_again_and_again_does(plan: SmallPlan) -> None:
+def test_one_pass_withholds_the_same_rows_as_repeated_passes(plan: SmallPlan) -> None:
     order = Order(withheld={name: Problem(code="value-taken", summary="withheld") for name in plan.withheld})
     order.after.update({name: list(others) for name, others in plan.after.items()})
 

@@ -155,7 +155,7 @@ def trino(environment_of):
 
 @pytest.mark.timeout(2 * SPARK_SECONDS)
 @pytest.mark.parametrize("kind", ["mariadb", "clickhouse", "spark", "trino"])
-def test_values_become_the_parameters_that_they_become_from_any_warehouse(kind, request, environment_of, tmp_path):
+def test_values_become_the_same_parameters_as_from_any_other_warehouse(kind, request, environment_of, tmp_path):
     programs = environment_of(kind)
     root = tmp_path / "shop"
     (root / "models").mkdir(parents=True)

@@ -47,7 +47,7 @@ def names(shop):
     return found
 
 
-def test_only_what_changed_travels_and_is_sent(shop):
+def test_only_changed_rows_are_transferred_and_sent(shop):
     shop.build(BUILT, **FIELDS)
     first = shop.run("run")
     assert f"{ROWS:,} created" in first.text

@@ -74,5 +74,5 @@ def test_each_column_by_itself_changes_the_hash(hashed_rows, row, others):
     check_one_hash_a_row(hashed_rows(one_column_each(row, others)))
 
 
-def test_texts_are_in_their_columns_documents_read_as_they_are_and_the_salt_counts(hashed_rows):
+def test_texts_hash_by_column_documents_hash_as_text_and_the_salt_matters(hashed_rows):
     check_all("spark", hashed_rows)

@@ -33,7 +33,7 @@ def told(rows, came):
     return "; ".join(parts)
 
 
-def test_what_travels_grows_with_the_changed_rows(large, figures, request):
+def test_the_data_transferred_grows_with_the_changed_rows(large, figures, request):
     warehouse = "PostgreSQL" if "PostgreSQL" in request.node.callspec.id else "DuckDB"
     large.business.set(diff="warehouse")
     large.write_state()
@@ -50,7 +50,7 @@ def test_what_travels_grows_with_the_changed_rows(large, figures, request):
     figures.say(f"`diff: warehouse` of {large.rows:,} rows in {warehouse}: {told(large.rows, came)}")
 
 
-def test_what_travels_from_a_spark_cluster_grows_with_the_changed_rows(figures, stripe, tmp_path):
+def test_the_data_transferred_from_spark_grows_with_the_changed_rows(figures, stripe, tmp_path):
     named = os.environ.get("DBT_STRIPE_SYNC_TEST_ADAPTERS")
     if not named or shutil.which("java") is None:
         pytest.skip("DBT_STRIPE_SYNC_TEST_ADAPTERS names no folder with Spark, or Java is not installed")

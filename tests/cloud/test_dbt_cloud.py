@@ -69,7 +69,7 @@ def test_what_was_fetched_serves_later_commands_too(remote, tmp_path):
     assert remote.stripe.count("customer") == 3
 
 
-def test_a_fresh_checkout_is_not_called_changed_since_dbt_cloud_read_it(remote):
+def test_a_fresh_checkout_does_not_count_as_changed_since_dbt_cloud_read_it(remote):
     models = remote.root / "models"
     models.mkdir()
     (models / "customers.sql").write_text("select 1")
@@ -85,7 +85,7 @@ def test_a_fresh_checkout_is_not_called_changed_since_dbt_cloud_read_it(remote):
     assert "stale-manifest" in built_here.text
 
 
-def test_artifacts_of_an_earlier_run_are_left_behind_nowhere(remote):
+def test_no_artifacts_of_an_earlier_run_remain(remote):
     failed = remote.cloud.add_run(
         dbt("dbt build", ERROR, manifest=remote.manifest, run_results=results(customers="error")), status=ERROR
     )
@@ -115,7 +115,7 @@ def test_a_model_that_failed_in_dbt_cloud_is_held(remote):
     assert remote.stripe.count("customer") == 0
 
 
-def test_a_model_is_held_whose_test_failed_in_another_step(remote):
+def test_a_model_whose_test_failed_in_another_step_is_held(remote):
     run = remote.cloud.add_run(
         dbt("dbt run", manifest=remote.manifest, run_results=results(customers="success")),
         dbt("dbt test", ERROR, manifest=remote.manifest, run_results=results("y", test__unique_customers="fail")),
@@ -162,7 +162,7 @@ def test_a_rerun_from_failure_is_the_latest_run_of_its_job(remote):
 
 @pytest.mark.parametrize("host", ["ab123.us1.dbt.com", "https://ab123.us1.dbt.com", "https://ab123.us1.dbt.com/"])
 @pytest.mark.parametrize("name", TOKEN_NAMES)
-def test_an_account_of_its_own_host_and_every_kind_of_token_is_taken(host, name):
+def test_accounts_with_their_own_host_and_every_kind_of_token_are_accepted(host, name):
     """Service tokens, personal ones and those of earlier names are sent alike."""
     access = read_access({"DBT_CLOUD_HOST": host, "DBT_CLOUD_ACCOUNT_ID": "4321", name: "dbtu_x"})
 
@@ -170,7 +170,7 @@ def test_an_account_of_its_own_host_and_every_kind_of_token_is_taken(host, name)
     assert "dbtu_x" not in repr(access)
 
 
-def test_the_manifest_of_the_step_that_built_the_models_is_taken(remote):
+def test_the_manifest_comes_from_the_step_that_built_the_models(remote):
     bare = {**remote.manifest, "nodes": {}}
     run = remote.cloud.add_run(good(remote), dbt("dbt docs generate", manifest=bare, run_results=results("y")))
 
@@ -195,7 +195,7 @@ def test_a_step_can_be_named(remote):
 
 
 @pytest.mark.parametrize("path", ["compiled/shop/models/customers.sql", "compiled/models/customers.sql"])
-def test_the_compiled_sql_of_an_ephemeral_model_is_fetched_where_the_manifest_lacks_it(remote, path):
+def test_compiled_sql_of_ephemeral_models_is_fetched_if_the_manifest_lacks_it(remote, path):
     node = remote.manifest["nodes"]["model.shop.customers"]
     node["config"]["materialized"] = "ephemeral"
     node["relation_name"] = None
@@ -258,7 +258,7 @@ def test_a_run_of_another_job_is_refused(remote):
 @pytest.mark.parametrize(
     ("status", "word"), [(QUEUED, "queued"), (STARTING, "starting"), (RUNNING, "running"), (5, "running")]
 )
-def test_a_run_that_is_not_over_is_reported(remote, status, word):
+def test_an_unfinished_run_is_reported(remote, status, word):
     run = remote.cloud.add_run(good(remote), status=status)
 
     ran = remote.cli("run", "--dbt-cloud-job", "7")
@@ -282,7 +282,7 @@ def test_a_run_that_failed_before_dbt_built_anything_stops_the_sync(remote):
     assert f"https://cloud.getdbt.com/deploy/4321/projects/1/runs/{run.id}" in ran.text
 
 
-def test_a_run_that_failed_for_no_model_stops_the_sync_unless_a_step_is_named(remote):
+def test_a_failed_run_without_a_failed_model_stops_the_sync_unless_a_step_is_named(remote):
     run = remote.cloud.add_run(good(remote), dbt("dbt run-operation grant_access", ERROR), status=ERROR)
 
     stopped = remote.cli("run", "--dbt-cloud-run", str(run.id))
@@ -345,7 +345,7 @@ def test_a_job_of_another_project_is_refused(remote):
     assert "is of the project `warehouse`, and this is `shop`" in ran.text
 
 
-def test_all_that_the_environment_lacks_is_reported_at_once(remote, monkeypatch):
+def test_all_missing_environment_variables_are_reported_at_once(remote, monkeypatch):
     monkeypatch.delenv("DBT_CLOUD_ACCOUNT_ID")
     monkeypatch.delenv("DBT_CLOUD_API_TOKEN")
     monkeypatch.setenv("DBT_CLOUD_HOST", "http://cloud.getdbt.com")
@@ -369,7 +369,7 @@ def test_an_address_that_is_not_a_host_is_reported(remote, monkeypatch, host):
     assert "error[dbt-cloud-settings]" in ran.text
 
 
-def test_nobody_there_is_reported(remote, monkeypatch):
+def test_an_unreachable_host_is_reported(remote, monkeypatch):
     monkeypatch.setattr("dbt_stripe_sync.cloud.client.FIRST_WAIT", 0.01)
     monkeypatch.setenv("DBT_CLOUD_HOST", "http://127.0.0.1:1")
 
@@ -391,7 +391,7 @@ def test_step_without_a_run_is_a_usage_error(remote):
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 0])
 @pytest.mark.parametrize("match", ["/runs/900/", "manifest.json"])
-def test_a_passing_failure_is_retried(remote, monkeypatch, status, match):
+def test_a_temporary_failure_is_retried(remote, monkeypatch, status, match):
     monkeypatch.setattr("dbt_stripe_sync.cloud.client.FIRST_WAIT", 0.01)
     run = remote.cloud.add_run(good(remote))
     remote.cloud.fail(match, status, times=2)
@@ -402,7 +402,7 @@ def test_a_passing_failure_is_retried(remote, monkeypatch, status, match):
     assert remote.stripe.count("customer") == 3
 
 
-def test_a_failure_that_stays_is_reported(remote):
+def test_a_persistent_failure_is_reported(remote):
     run = remote.cloud.add_run(good(remote))
     remote.cloud.fail("/runs/900/", 503, times=99, headers={"Retry-After": "0"})
 
@@ -439,7 +439,7 @@ def test_trigger_starts_a_job_waits_with_progress_and_syncs(job):
     assert "https://cloud.getdbt.com/deploy/4321/projects/1/runs/900" in ran.text
 
 
-def test_trigger_prints_json_lines_where_they_are_asked_for(job):
+def test_trigger_prints_json_lines_on_request(job):
     ran = job.cli("cloud", "trigger", "7", "--poll", "0.1", "--log-format", "json")
 
     told = [json.loads(line) for line in ran.err.splitlines()]
@@ -485,7 +485,7 @@ def test_a_run_that_takes_too_long_is_reported_and_left_running(job):
     assert "is still running after 1 seconds" in slow.text
 
 
-def test_trigger_takes_the_options_of_run(job):
+def test_trigger_accepts_the_options_of_run(job):
     ran = job.cli("cloud", "trigger", "7", "--poll", "0.1", "--dry-run")
 
     assert ran.exit_code == 0, ran.text
@@ -502,7 +502,7 @@ def test_trigger_has_no_options_of_a_build_because_the_job_decides_it(job, optio
     assert job.stripe.count("customer") == 0
 
 
-def test_a_run_is_waited_for_where_that_is_asked(remote):
+def test_it_waits_for_a_run_on_request(remote):
     run = remote.cloud.add_run(good(remote), status=RUNNING, ahead=[RUNNING, SUCCESS])
 
     ran = remote.cli("run", "--dbt-cloud-job", "7", "--dbt-cloud-wait", "5")

@@ -78,7 +78,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("code", WAYS)
-def test_what_the_hint_says_leads_to_a_run_that_succeeds(remote, monkeypatch, code):
+def test_following_the_hint_leads_to_a_successful_run(remote, monkeypatch, code):
     bring_about, way_out = WAYS[code]
     bring_about(remote, monkeypatch)
     refused = remote.cli("run", "--dbt-cloud-job", "7")

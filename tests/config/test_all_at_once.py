@@ -76,7 +76,7 @@ def test_no_mistake_of_a_sync_hides_another(project, resource, more):
     assert codes(project) == ANYWHERE | more
 
 
-def test_columns_are_looked_for_in_what_is_not_valid_too(project):
+def test_columns_of_invalid_syncs_are_checked_too(project):
     project.add("people", MISTAKES.format(resource="zzzzzz"))
     parsed = project.parse()
 
@@ -87,7 +87,7 @@ def test_columns_are_looked_for_in_what_is_not_valid_too(project):
         assert any(f"reads column `{column}`" in summary for summary in missing), column
 
 
-def test_what_is_wrong_in_child_rows_is_reported_though_their_model_is_misspelled(project):
+def test_mistakes_in_child_rows_are_reported_even_if_their_model_is_misspelled(project):
     project.add("people", "resource: customer\nkey: id\nfields: {email: email}\n")
     project.add_plain("lines")
     project.add(
@@ -109,7 +109,7 @@ def test_what_is_wrong_in_child_rows_is_reported_though_their_model_is_misspelle
     assert "sync `orders` reads column `seats`, which `lines` lacks" in missing
 
 
-def test_a_sync_that_is_wrong_in_itself_is_no_unknown_sync_to_others(project):
+def test_a_sync_with_mistakes_is_not_an_unknown_sync_to_others(project):
     project.add("people", "resource: customer\nkey: id\nmode: upsrt\nfields: {email: email}\n")
     fields = "{customer: {sync: people, key: [id, other]}, items: [{price: price}]}"
     project.add("orders", f"resource: subscription\nkey: id\nfields: {fields}\n")
@@ -128,14 +128,14 @@ def test_a_cycle_with_a_broken_sync_is_not_reported_before_it_is_fixed(project):
     assert codes(project) == {"unknown-mode": 1}
 
 
-def test_an_unknown_parameter_with_nothing_wrong_below_is_one_problem():
+def test_an_unknown_parameter_is_reported_once():
     project = Project()
     project.add("people", "resource: customer\nkey: id\nfields: {emial: email, adress.city: city, tags: [a, {b: c}]}\n")
 
     assert codes(project) == {"unknown-parameter": 3}
 
 
-def test_syncs_without_a_name_are_not_called_duplicates_as_well(project):
+def test_unnamed_syncs_are_not_also_reported_as_duplicates(project):
     sync = "{resource: customer, key: id, fields: {email: email}}"
     project.add("people", f"- {sync}\n- {sync}\n")
 

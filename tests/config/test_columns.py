@@ -5,7 +5,7 @@ from yaml_project import text_of
 from dbt_stripe_sync.config.columns import check_columns
 
 
-def test_a_column_that_is_not_there_is_named_with_the_one_that_was_meant(project):
+def test_a_missing_column_is_named_with_a_suggestion(project):
     project.add("dim_customers", "name: customers\nresource: customer\nkey: id\nfields: {email: e_mail}")
 
     (problem,) = check_columns(project.sync(), {"model.shop.dim_customers": ["id", "email", "name"]})
@@ -18,7 +18,7 @@ def test_a_column_that_is_not_there_is_named_with_the_one_that_was_meant(project
     )
 
 
-def test_every_place_that_reads_a_column_is_looked_at(project):
+def test_every_column_reference_is_checked(project):
     project.add_plain("lines")
     project.add("people", "resource: customer\nkey: id\nfields: {email: email}")
     project.add(
@@ -44,7 +44,7 @@ def test_every_place_that_reads_a_column_is_looked_at(project):
     assert [model.name for model in sync.models] == ["subs", "lines"]
 
 
-def test_case_does_not_matter_where_the_warehouse_folds_names(project):
+def test_case_does_not_matter_if_the_warehouse_folds_names(project):
     project.add("customers", "resource: customer\nkey: id\nfields: {email: Email}")
 
     assert check_columns(project.sync(), {"model.shop.customers": ["ID", "EMAIL"]}) == ()

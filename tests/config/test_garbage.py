@@ -83,7 +83,7 @@ def test_no_field_breaks_the_parser(fields):
 
 
 @pytest.mark.parametrize("path", ["", ".", "address.", ".city", "address..city", "metadata.", "items.0.price"])
-def test_a_crooked_path_is_a_problem(project, path):
+def test_a_malformed_path_is_a_problem(project, path):
     project.add("customers", f"resource: customer\nkey: id\nfields: {{{path!r}: city}}")
 
     assert len(project.problems()) == 1

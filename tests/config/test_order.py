@@ -15,7 +15,7 @@ def test_parents_come_before_children_whatever_their_names(project):
 
 
 @given(st.permutations(range(6)), st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=10))
-def test_any_references_without_a_circle_have_an_order(order, pairs):
+def test_any_references_without_a_cycle_have_an_order(order, pairs):
     project = Project()
     edges = {(child, parent) for child, parent in pairs if child > parent}
     for number in order:

@@ -9,12 +9,12 @@ from dbt_stripe_sync.config.salt import read_salt
 from dbt_stripe_sync.model.errors import ConfigError
 
 
-def test_without_one_there_is_none():
+def test_without_a_configured_salt_there_is_none():
     assert read_salt(None) is None
     assert read_salt("") is None
 
 
-def test_a_salt_of_any_length_is_32_bytes_and_each_has_its_own():
+def test_a_salt_of_any_length_becomes_32_bytes_of_its_own():
     salts = {read_salt(text) for text in ("0123456789abcdef", "0123456789abcdeg", "é" * 500)}
 
     assert len(salts) == 3

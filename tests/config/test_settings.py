@@ -6,7 +6,7 @@ from yaml_project import text_of
 from dbt_stripe_sync.config.settings import Settings, parse_settings
 
 
-def test_without_settings_the_defaults_hold():
+def test_without_settings_the_defaults_apply():
     assert parse_settings(None) == (Settings(), ())
     assert Settings().api_key_env == "STRIPE_API_KEY"
 

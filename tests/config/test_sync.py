@@ -175,7 +175,7 @@ def test_columns_carry_their_own_mapping(project):
     }
 
 
-def test_columns_say_which_of_several_syncs_they_belong_to(project):
+def test_columns_name_the_sync_that_they_belong_to(project):
     project.add(
         "people",
         """
@@ -190,7 +190,7 @@ def test_columns_say_which_of_several_syncs_they_belong_to(project):
     assert values(buyers)["email"] == values(sellers)["email"] == Column(name="mail")
 
 
-def test_a_disabled_sync_is_not_there(project):
+def test_a_disabled_sync_is_ignored(project):
     project.add("customers", CUSTOMER + "enabled: false\nfields: {emial: email}")
 
     assert project.parse().syncs == ()
@@ -203,7 +203,7 @@ def test_what_can_only_be_inserted_needs_no_mode(project):
     assert project.sync().mode is Mode.INSERT
 
 
-def test_a_name_in_a_map_may_be_a_word_of_ours(project):
+def test_a_name_in_a_map_may_be_a_keyword(project):
     project.add(
         "events",
         "resource: billing.meter_event\nkey: id\n"
@@ -223,13 +223,13 @@ def test_a_map_comes_from_one_column_or_a_constant(project):
     assert values(two) == {"metadata": Constant(value={"team": "growth"})}
 
 
-def test_words_besides_a_number_are_constants_too(project):
+def test_keywords_next_to_a_number_are_constants_too(project):
     project.add("subs", "resource: subscription\nkey: id\nfields: {customer: c, items: i, trial_end: {value: now}}")
 
     assert values(project.sync())["trial_end"] == Constant(value="now")
 
 
-def test_nulls_hold_for_a_sync_or_for_one_field(project):
+def test_nulls_applies_to_a_sync_or_to_one_field(project):
     project.add("customers", CUSTOMER + "nulls: ignore\nfields: {email: email, phone: {column: phone, nulls: clear}}")
 
     assert {".".join(f.path): f.nulls for f in project.sync().fields} == {"email": Nulls.IGNORE, "phone": Nulls.CLEAR}
@@ -256,7 +256,7 @@ def test_a_bare_text_with_square_brackets_is_a_template(project):
     assert values(project.sync())["name"] == Template(source="[[ first ]]", columns=("first",))
 
 
-def test_curly_brackets_that_dbt_left_alone_are_no_mistake(project):
+def test_curly_brackets_that_dbt_left_alone_are_allowed(project):
     project.add(
         "customers",
         CUSTOMER + "fields: {name: '{{ first }}'}",
@@ -266,7 +266,7 @@ def test_curly_brackets_that_dbt_left_alone_are_no_mistake(project):
     assert values(project.sync())["name"] == Template(source="{{ first }}", columns=("first",))
 
 
-def test_dbts_own_variables_in_meta_are_no_mistake(project):
+def test_dbts_own_variables_in_meta_are_allowed(project):
     project.add(
         "customers",
         CUSTOMER + "fields: {email: mail_dev}",
@@ -282,7 +282,7 @@ def fingerprint_of(project, text):
     return project.sync().fingerprint
 
 
-def test_the_fingerprint_moves_with_the_mapping_and_with_nothing_else(project):
+def test_the_fingerprint_changes_with_the_mapping_and_nothing_else(project):
     first = fingerprint_of(project, CUSTOMER + "fields: {email: email, name: name}")
 
     assert fingerprint_of(project, "fields: {name: name, email: email}\n" + CUSTOMER) == first
@@ -293,7 +293,7 @@ def test_the_fingerprint_moves_with_the_mapping_and_with_nothing_else(project):
     assert fingerprint_of(project, "resource: customer\nkey: uid\nfields: {email: email, name: name}") != first
 
 
-def test_a_broken_sync_is_not_also_called_missing(project):
+def test_a_broken_sync_is_not_also_reported_as_missing(project):
     project.add("customers", CUSTOMER + "fields: {emial: email}")
     project.add("subs", "resource: subscription\nkey: k\nfields: {customer: {sync: customers, key: user_id}, items: i}")
 

@@ -111,7 +111,7 @@ def edited(text, code):
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{index}-{code_of(case)}" for index, case in enumerate(CASES)])
-def test_doing_what_the_hint_says_leaves_no_problem(project, case):
+def test_following_the_hint_fixes_the_problem(project, case):
     code = code_of(case)
     for name, written in case["models"].items():
         columns = written.get("columns")

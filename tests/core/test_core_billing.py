@@ -32,7 +32,7 @@ def rejected(shop, names, reason):
 
 
 @pytest.mark.parametrize("state", [OPEN, PAID, VOID, UNCOLLECTIBLE], ids=lambda state: state.name)
-def test_a_finalized_invoice_takes_its_metadata_and_its_row_is_rejected_for_more(shop_for, state):
+def test_a_finalized_invoice_accepts_metadata_and_rejects_anything_else(shop_for, state):
     shop = shop_for(INVOICE)
     shop.rows()
     shop.sync()
@@ -96,7 +96,7 @@ def test_an_invoice_is_finalized_with_its_last_change_and_rejected_for_later_one
     ids=["text", "amount", "metadata", "metadata cleared", "immutable"],
 )
 @pytest.mark.parametrize("state", CLOSED, ids=lambda state: state.name)
-def test_an_item_on_a_finalized_invoice_is_never_touched(shop_for, state, columns, names):
+def test_an_item_on_a_finalized_invoice_is_never_changed(shop_for, state, columns, names):
     shop = shop_for(INVOICE_ITEM)
     shop.rows(**state.columns)
     shop.sync()
@@ -146,7 +146,7 @@ def test_a_quantity_and_a_unit_price_change_alone_and_the_amount_follows(shop_fo
 # ── quotes ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_quote_is_finalized_and_then_takes_its_metadata_alone(shop_for):
+def test_a_finalized_quote_accepts_only_metadata(shop_for):
     shop = shop_for(QUOTE)
     shop.rows()
     shop.sync(options={"finalize": True})
@@ -163,7 +163,7 @@ def test_a_quote_is_finalized_and_then_takes_its_metadata_alone(shop_for):
     assert shop.sent() == [{"expires_at": "2211667200", "metadata": {"tier": "silver"}}]
 
 
-def test_an_accepted_quote_becomes_a_subscription_and_stays_as_it_is(shop_for):
+def test_an_accepted_quote_becomes_a_subscription_and_is_left_unchanged(shop_for):
     shop = shop_for(QUOTE)
     shop.rows()
     shop.sync(options={"accept": True})

@@ -20,7 +20,7 @@ def with_parents(shop):
 
 
 @pytest.mark.parametrize(("core", "way"), WAYS, ids=[f"{core.resource}-{way}" for core, way in WAYS])
-def test_an_object_is_found_by_each_way_and_gets_only_what_differs(shop_for, core, way):
+def test_each_kind_of_match_finds_the_object_and_only_differences_are_sent(shop_for, core, way):
     shop = with_parents(shop_for(core))
     made = shop.make(**core.text.sends)
     # An id is given by Stripe, so it is no field: it is the row's key.
@@ -57,7 +57,7 @@ def test_a_quote_is_found_by_the_number_that_stripe_gave_it(shop_for):
     assert len(shop.all()) == 1
 
 
-def test_an_invoice_that_is_finalized_is_adopted_as_it_is(shop_for):
+def test_a_finalized_invoice_is_adopted_unchanged(shop_for):
     shop = with_parents(shop_for(INVOICE))
     made = shop.make()
     shop.rows()
@@ -117,7 +117,7 @@ def test_an_ambiguous_match_is_rejected_with_the_ids_until_the_sync_chooses(shop
 
 @EACH
 @pytest.mark.parametrize("mode", ["insert", "update", "upsert"])
-def test_a_mode_says_which_rows_are_written(shop_for, core, mode):
+def test_the_mode_determines_which_rows_are_written(shop_for, core, mode):
     shop = with_parents(shop_for(core))
     made = shop.make(**core.text.sends)
     shop.rows(("k", "new"))

@@ -38,7 +38,7 @@ def test_a_row_becomes_one_object_with_exactly_its_parameters_and_our_tag(shop_f
 
 
 @EACH
-def test_what_is_as_it_was_sends_nothing_not_even_with_full_refresh(shop_for, core):
+def test_unchanged_rows_send_nothing_even_with_full_refresh(shop_for, core):
     shop = shop_for(core)
     shop.rows()
     shop.sync()
@@ -70,7 +70,7 @@ def test_only_what_changed_is_sent(shop_for, core, case):
 
 
 @each("clears", "path")
-def test_what_becomes_null_is_emptied_where_stripe_can_and_rejected_where_not(shop_for, core, case):
+def test_a_null_clears_the_field_if_stripe_can_and_rejects_the_row_otherwise(shop_for, core, case):
     shop = shop_for(core)
     shop.rows()
     shop.sync()
@@ -94,7 +94,7 @@ def test_what_becomes_null_is_emptied_where_stripe_can_and_rejected_where_not(sh
 
 
 @EACH
-def test_what_we_never_set_is_never_emptied(shop_for, core):
+def test_a_field_that_was_never_set_is_never_cleared(shop_for, core):
     shop = shop_for(core)
     theirs = core.theirs
     empty = {theirs.column: "NULL::text"}
@@ -151,7 +151,7 @@ def test_an_immutable_change_rejects_its_row_or_replaces_its_object(shop_for, co
 
 
 @pytest.mark.parametrize("core", [core for core in TABLE if core.immutable.replaced is OFF], ids=lambda c: c.resource)
-def test_nothing_can_be_asked_to_replace_a_customer_or_a_product(shop_for, core):
+def test_no_sync_can_replace_a_customer_or_a_product(shop_for, core):
     shop = shop_for(core)
     shop.rows()
     shop.sync(options={"replace": True})

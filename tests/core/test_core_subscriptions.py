@@ -112,7 +112,7 @@ def test_the_end_of_a_trial_moves_and_can_be_now(shop):
     assert (last["id"], last["status"]) == (first["id"], "active")
 
 
-def test_the_end_of_a_trial_is_a_time_of_the_warehouse_too(shop):
+def test_a_trial_end_can_be_a_timestamp_of_the_warehouse(shop):
     map_also(shop, trial_end="until")
     shop.rows(**BASE, until=f"TIMESTAMP '{datetime.fromtimestamp(SOON, UTC):%Y-%m-%d}'")
     shop.run()
@@ -195,7 +195,7 @@ def test_a_row_that_changes_after_its_subscription_was_canceled_by_hand_is_rejec
 @pytest.mark.parametrize(
     ("behavior", "pending", "invoices"), [("create_prorations", 2, 1), ("always_invoice", 2, 2), ("none", 0, 1)]
 )
-def test_every_update_says_again_how_to_prorate(shop, behavior, pending, invoices):
+def test_every_update_repeats_how_to_prorate(shop, behavior, pending, invoices):
     map_also(shop, proration_behavior={"value": behavior})
     shop.run()
     (made,) = [params for params in shop.sent() if "items" in params]
@@ -216,7 +216,7 @@ def test_every_update_says_again_how_to_prorate(shop, behavior, pending, invoice
 
 
 @pytest.mark.parametrize("behavior", ["allow_incomplete", "default_incomplete"])
-def test_a_first_payment_that_fails_leaves_the_subscription_incomplete_where_its_row_says_so(shop, behavior):
+def test_a_failed_first_payment_leaves_the_subscription_incomplete_if_the_row_allows_it(shop, behavior):
     map_also(shop, default_payment_method={"value": "pm_card_chargeDeclined"})
     shop.rows(**BASE, **CHARGED, charging=f"'{behavior}'")
 

@@ -42,7 +42,7 @@ def test_thirty_kills_at_every_kind_of_instant_leave_no_trace(few_unharmed, few)
     assert few.counts.kills >= KILLS_IN_THE_DEFAULT_RUN
 
 
-def test_a_state_that_dies_on_its_way_to_a_newer_format_gets_there(few):
+def test_a_migration_that_is_killed_is_completed_by_the_next_run(few):
     few.write(0)
     few.until_done()
     few.next_format = True

@@ -70,7 +70,7 @@ def test_after_a_rebuild_a_run_sends_nothing_and_knows_every_object(shop):
     assert records_of(shop) == after
 
 
-def test_without_a_rebuild_a_run_takes_every_object_over_and_sends_nothing(shop):
+def test_without_a_rebuild_a_run_adopts_every_object_and_sends_nothing(shop):
     before = records_of(shop)
     shop.state.unlink()
 
@@ -101,7 +101,7 @@ def test_a_state_that_comes_back_from_its_export_is_the_same_to_the_last_row(sho
     assert shop.write_calls() == []
 
 
-def test_all_that_is_forgotten_is_found_again_and_nothing_is_created_twice(shop):
+def test_forgotten_records_are_found_again_and_nothing_is_created_twice(shop):
     before = records_of(shop)
     for name in TAGGABLE:
         assert shop.cli("state", "forget", name, "--all").exit_code == 0
@@ -214,7 +214,7 @@ def test_a_backup_from_before_a_replacement_replaces_nothing_twice(priced, tmp_p
     assert records_of(priced) == after
 
 
-def test_a_copy_that_somebody_made_by_hand_stops_nothing(priced):
+def test_a_copy_made_by_hand_stops_nothing(priced):
     sell(priced, cents=1000, customer=1)
     assert priced.cli().exit_code == 0
     (price,) = priced.stripe.objects("price")

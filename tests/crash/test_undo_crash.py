@@ -46,7 +46,7 @@ def shop(tmp_path, nursery):
         *(pytest.param(point, nth, marks=pytest.mark.long) for nth in (2, 3) for point in POINTS),
     ],
 )
-def test_an_undo_that_was_killed_is_done_by_the_next_one(shop, point, nth):
+def test_a_killed_undo_is_completed_by_the_next_one(shop, point, nth):
     check_killed_undo(shop, point, nth)
 
 
@@ -59,7 +59,7 @@ def test_an_undo_that_was_killed_is_done_by_the_next_one(shop, point, nth):
         *(pytest.param(point, nth, marks=pytest.mark.long) for nth in (2, 3, 6) for point in (*POINTS, *STORING)),
     ],
 )
-def test_an_undo_that_was_killed_is_done_on_a_machine_that_knows_nothing(shop, tmp_path, point, nth):
+def test_a_killed_undo_is_completed_on_a_machine_without_the_state(shop, tmp_path, point, nth):
     """The state is on an object store, and the killed runner's disk is gone."""
     bucket = tmp_path / "bucket"
     bucket.mkdir()

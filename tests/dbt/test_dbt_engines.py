@@ -125,7 +125,7 @@ def test_an_ephemeral_model_comes_with_the_sql_of_its_parents(shop_by_dbt_1):
     check_ephemeral_sql(shop_by_dbt_1)
 
 
-def test_what_failed_and_what_comes_from_it_is_held(shop_by_dbt_1):
+def test_failed_models_and_their_descendants_are_held(shop_by_dbt_1):
     assert held_names(shop_by_dbt_1) == HELD
 
 
@@ -134,11 +134,11 @@ def test_dbt_lists_models_and_leaves_the_artifacts_of_the_build_alone(shop):
 
 
 @pytest.mark.slow
-def test_a_selector_that_dbt_refuses(shop):
+def test_a_selector_that_dbt_rejects_is_reported(shop):
     check_bad_selector(shop)
 
 
-def test_dbt_builds_models_with_what_they_come_from(shop, capfd):
+def test_dbt_builds_models_with_their_ancestors(shop, capfd):
     check_build(shop)
 
     said = capfd.readouterr()
@@ -147,12 +147,12 @@ def test_dbt_builds_models_with_what_they_come_from(shop, capfd):
 
 
 @pytest.mark.slow
-def test_a_build_that_cannot_begin_is_a_problem(shop):
+def test_a_build_that_cannot_start_is_a_problem(shop):
     check_build_of_a_broken_project(shop)
 
 
 @pytest.mark.telling
-def test_the_dbt_that_is_named_is_run(monkeypatch, tmp_path, dbt_1):
+def test_the_configured_dbt_is_run(monkeypatch, tmp_path, dbt_1):
     monkeypatch.delenv("DBT_STRIPE_SYNC_DBT", raising=False)
     assert find_dbt() == dbt_1
 
@@ -163,7 +163,7 @@ def test_the_dbt_that_is_named_is_run(monkeypatch, tmp_path, dbt_1):
 
 
 @pytest.mark.telling
-def test_a_named_dbt_that_is_not_there(monkeypatch):
+def test_a_configured_dbt_that_does_not_exist_is_reported(monkeypatch):
     monkeypatch.setenv("DBT_STRIPE_SYNC_DBT", "/nowhere/dbt")
 
     with pytest.raises(ConfigError) as error:

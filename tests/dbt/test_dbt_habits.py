@@ -206,7 +206,7 @@ def test_a_habit_works_with_either_engine(habit, habits):
     CHECKS[habit](habits)
 
 
-def test_every_row_of_the_page_is_held_by_a_test():
+def test_every_row_of_the_page_has_a_test():
     page = (ROOT / "docs" / "dbt.md").read_text(encoding="utf-8")
     rows = [found["habit"] for found in ROW.finditer(page)][1:]
 

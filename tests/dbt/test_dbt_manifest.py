@@ -42,13 +42,13 @@ def test_manifests_since_dbt_1_5_are_read_and_newer_ones_too(manifest, version):
         ({"package": "stripe_tools"}, "stripe_tools://models/schema.yml"),
     ],
 )
-def test_a_model_says_where_its_meta_is(manifest, keys, file):
+def test_a_model_knows_the_file_of_its_meta(manifest, keys, file):
     unique_id = manifest.model("orders", **keys)
 
     assert manifest.read().nodes[unique_id].file == file
 
 
-def test_meta_is_one_wherever_dbt_keeps_it(manifest):
+def test_meta_is_the_same_wherever_dbt_keeps_it(manifest):
     new = manifest.model("new", config={"meta": SYNC})
     old = manifest.model("old", meta=SYNC)
     both = manifest.model("both", meta=SYNC, config={"meta": SYNC})
@@ -120,7 +120,7 @@ def test_a_new_parse_of_the_same_project_has_the_same_digest(manifest):
     assert manifest.read().digest == before
 
 
-def test_a_model_that_no_sync_reads_does_not_move_the_digest(manifest):
+def test_a_model_that_no_sync_reads_does_not_change_the_digest(manifest):
     manifest.model("people", config={"meta": SYNC})
     before = manifest.read().digest
 
@@ -138,7 +138,7 @@ def test_a_model_that_no_sync_reads_does_not_move_the_digest(manifest):
     ],
     ids=["relation", "meta", "column meta"],
 )
-def test_whatever_a_sync_reads_moves_the_digest(manifest, change):
+def test_whatever_a_sync_reads_changes_the_digest(manifest, change):
     manifest.model("people", config={"meta": SYNC})
     before = manifest.read().digest
 
@@ -147,7 +147,7 @@ def test_whatever_a_sync_reads_moves_the_digest(manifest, change):
     assert manifest.read().digest != before
 
 
-def test_a_child_model_that_a_sync_names_moves_the_digest(manifest):
+def test_a_child_model_of_a_sync_changes_the_digest(manifest):
     items = {"model": "lines", "on": "invoice_id", "fields": {}}
     manifest.model("invoices", config={"meta": {"stripe_sync": {"fields": {"items": items}}}})
     manifest.model("lines")
@@ -193,7 +193,7 @@ OLD = b'{"metadata": {"dbt_schema_version": "https://schemas.getdbt.com/dbt/mani
     ],
     ids=["none", "cut", "binary", "list", "other artifact", "old"],
 )
-def test_a_manifest_that_is_none(tmp_path, content, text):
+def test_a_file_that_is_not_a_manifest_is_reported(tmp_path, content, text):
     path = tmp_path / "manifest.json"
     if content is not None:
         path.write_bytes(content)
@@ -212,7 +212,7 @@ json_values = st.recursive(
 
 
 @given(key=st.sampled_from(["config", "columns", "depends_on", "tags", "fqn", "meta", "patch_path"]), value=json_values)
-def test_a_manifest_that_is_no_dbt_s_is_a_problem_and_never_a_traceback(tmp_path_factory, key, value):
+def test_a_manifest_not_written_by_dbt_is_a_problem_and_never_a_traceback(tmp_path_factory, key, value):
     path = tmp_path_factory.mktemp("target") / "manifest.json"
     node = {"name": "people", "resource_type": "model", "package_name": "shop", key: value}
     version = "https://schemas.getdbt.com/dbt/manifest/v12.json"

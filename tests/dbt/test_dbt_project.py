@@ -92,7 +92,7 @@ def test_the_variables_of_another_target_need_not_be_set(folder):
     assert folder.read(target="dev").target["type"] == "duckdb"
 
 
-def test_a_secret_of_dbt_s_may_be_in_a_profile(folder):
+def test_a_profile_may_contain_a_dbt_secret(folder):
     folder.write("profiles.yml", PROFILES.replace("PG_HOST", "DBT_ENV_SECRET_HOST"))
 
     assert folder.read(target="prod", env={"DBT_ENV_SECRET_HOST": "db"}).target["host"] == "db"
@@ -135,7 +135,7 @@ def test_the_target_folder_can_be_moved(folder):
     assert folder.read(env={"DBT_TARGET_PATH": "/tmp/x"}, target_path=Path("out")).target_path == folder.root / "out"  # noqa: S108
 
 
-def test_settings_are_the_project_s_variables_and_the_command_line_s_come_first(folder):
+def test_settings_are_project_variables_and_the_command_line_overrides_them(folder):
     folder.write(
         "dbt_project.yml",
         PROJECT
@@ -154,7 +154,7 @@ def test_yaml_means_what_it_means_to_dbt(folder):
     assert folder.read().target == {"type": "duckdb", "on_disk": True, "mode": 8}
 
 
-def test_no_project(folder):
+def test_a_missing_project_is_reported(folder):
     (folder.root / "dbt_project.yml").unlink()
 
     assert folder.problem() == (
@@ -173,27 +173,27 @@ def test_no_profiles_has_a_hint_in_dbt_cloud_too(folder):
     )
 
 
-def test_no_profile(folder):
+def test_a_missing_profile_is_reported(folder):
     assert folder.problem(profile="shopp") == (
         "error[no-profile]: unknown profile `shopp`\n  at <root>/profiles.yml\n\n"
         "hint: available: `shop`, `other`; select one with `profile:` in dbt_project.yml or `--profile`"
     )
 
 
-def test_a_project_without_a_profile(folder):
+def test_a_project_without_a_profile_is_reported(folder):
     folder.write("dbt_project.yml", "name: shop\n")
 
     assert folder.problem().startswith("error[no-profile]: the project names no profile\n")
 
 
-def test_no_target(folder):
+def test_a_missing_target_is_reported(folder):
     assert folder.problem(target="staging") == (
         "error[no-target]: the profile `shop` has no target `staging`\n  at <root>/profiles.yml: shop.outputs\n\n"
         "hint: available: `dev`, `prod`; select one with `--target`"
     )
 
 
-def test_a_variable_of_the_environment_that_is_not_set(folder):
+def test_an_unset_environment_variable_is_reported(folder):
     assert folder.problem(target="prod") == (
         "error[no-env-var]: the environment variable PG_HOST is not set\n"
         "  at <root>/profiles.yml: shop.outputs.prod.host\n\n"
@@ -207,13 +207,13 @@ def test_every_missing_variable_is_named_at_once(folder):
     assert folder.problem(target="prod").count("error[no-env-var]") == 2
 
 
-def test_a_profile_name_from_a_variable_that_is_not_set(folder):
+def test_a_profile_name_from_an_unset_variable_is_reported(folder):
     folder.write("dbt_project.yml", "name: shop\nprofile: \"{{ env_var('WHICH') }}\"\n")
 
     assert folder.problem().startswith("error[no-env-var]: the environment variable WHICH is not set\n")
 
 
-def test_yaml_that_is_none_says_its_line(folder):
+def test_invalid_yaml_is_reported_with_its_line(folder):
     folder.write("dbt_project.yml", "name: shop\nprofile: [shop\nversion: 1\n")
 
     assert folder.problem() == (
@@ -222,7 +222,7 @@ def test_yaml_that_is_none_says_its_line(folder):
     )
 
 
-def test_a_name_that_occurs_twice_is_reported_and_its_last_value_taken(folder):
+def test_a_duplicate_name_is_reported_and_the_last_value_applies(folder):
     folder.write("dbt_project.yml", PROJECT + "vars: {a: 1}\nvars: {stripe_sync: {account: acct_1}}\n")
 
     project = folder.read()
@@ -236,7 +236,7 @@ def test_a_name_that_occurs_twice_is_reported_and_its_last_value_taken(folder):
     )
 
 
-def test_a_name_that_occurs_twice_in_profiles_yml_is_taken_as_dbt_takes_it(folder):
+def test_a_duplicate_name_in_profiles_yml_means_what_it_means_to_dbt(folder):
     folder.write("profiles.yml", "shop: {target: dev, outputs: {dev: {type: duckdb, path: a, path: b}}}\n")
 
     project = folder.read()
@@ -268,20 +268,20 @@ def test_the_default_of_selectors_yml_is_found(folder, default, expected):
         ("shop: {target: dev, outputs: {dev: {path: x}}}", "shop.outputs.dev", "it has no `type`"),
     ],
 )
-def test_a_profile_of_another_shape(folder, profiles, place, summary):
+def test_a_profile_of_the_wrong_shape_is_reported(folder, profiles, place, summary):
     folder.write("profiles.yml", profiles)
 
     assert folder.problem().startswith(f"error[bad-profile]: {summary}\n  at <root>/profiles.yml: {place}\n\nhint: ")
 
 
-def test_vars_of_another_shape(folder):
+def test_vars_of_the_wrong_shape_are_reported(folder):
     folder.write("dbt_project.yml", PROJECT + "vars: [month]\n")
 
     assert folder.problem().startswith("error[bad-project]: it is not a YAML mapping\n  at dbt_project.yml: vars\n")
 
 
 @pytest.mark.parametrize("variables", ["month", "[1]", "{month: ", "3"])
-def test_variables_that_are_none(folder, variables):
+def test_invalid_variables_are_reported(folder, variables):
     assert folder.problem(variables=variables) == (
         "error[bad-vars]: `--vars` is not a YAML mapping\n  at \n\nhint: write YAML, such as --vars '{month: 2026-01}'"
     )

@@ -108,7 +108,7 @@ def test_what_cannot_be_rendered_is_a_problem(expression, code, summary):
     assert problem.hint
 
 
-def test_the_sandbox_of_dbt_holds_here_too():
+def test_dbts_template_sandbox_applies_here_too():
     renderer = Renderer(env={}, variables={})
 
     renderer.render("{{ ''.__class__.__mro__[1].__subclasses__() }}", Location())

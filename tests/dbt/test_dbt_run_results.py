@@ -21,7 +21,7 @@ def held(manifest, statuses):
     return held_models(evidence)
 
 
-def test_a_model_that_failed_is_held_with_all_that_comes_from_it(manifest):
+def test_a_failed_model_is_held_with_its_descendants(manifest):
     orders = manifest.model("orders")
     totals = manifest.model("totals", orders)
     manifest.model("report", totals)
@@ -35,7 +35,7 @@ def test_a_model_that_failed_is_held_with_all_that_comes_from_it(manifest):
 
 
 @pytest.mark.parametrize("status", ["success", "pass", "warn", "no-op", "reused"])
-def test_what_succeeded_holds_nothing(manifest, status):
+def test_a_successful_run_holds_nothing(manifest, status):
     orders = manifest.model("orders")
     test = manifest.test("unique_orders", orders, attached=orders)
 
@@ -55,7 +55,7 @@ def test_a_skipped_model_is_held(manifest):
     assert held(manifest, {orders: "skipped"}) == {orders: "`orders` was skipped in dbt's last run"}
 
 
-def test_an_ephemeral_model_is_not_held_because_dbt_2_builds_none(manifest):
+def test_an_ephemeral_model_that_dbt_2_does_not_build_is_not_held(manifest):
     orders = manifest.model("orders")
     ephemeral = manifest.model("lines", orders, config={"materialized": "ephemeral"})
 
@@ -64,7 +64,7 @@ def test_an_ephemeral_model_is_not_held_because_dbt_2_builds_none(manifest):
 
 
 @pytest.mark.parametrize("status", ["fail", "error"])
-def test_a_test_that_fails_holds_the_model_that_it_guards(manifest, status):
+def test_a_failed_test_holds_its_model(manifest, status):
     orders = manifest.model("orders")
     totals = manifest.model("totals", orders)
     people = manifest.model("people")
@@ -91,14 +91,14 @@ def test_a_test_that_warns_fails_where_dbt_takes_warnings_for_errors(manifest):
     assert list(held(manifest, {test: "fail"})) == [orders]
 
 
-def test_a_test_of_its_own_holds_all_that_it_reads(manifest):
+def test_a_singular_test_holds_every_model_that_it_reads(manifest):
     orders, people = manifest.model("orders"), manifest.model("people")
     test = manifest.test("sums_agree", orders, people)
 
     assert set(held(manifest, {test: "fail"})) == {orders, people}
 
 
-def test_a_test_of_a_source_holds_what_comes_from_the_source(manifest):
+def test_a_failed_source_test_holds_the_descendants_of_the_source(manifest):
     source = "source.shop.raw.orders"
     orders = manifest.model("orders", source)
     test = manifest.test("source_not_null", source)
@@ -135,7 +135,7 @@ def test_statuses_are_read(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"[]", b'{"metadata": {}}', b'{"metadata": {}, "results": [{}]}', b'{"metadata": [], "results": []}']
 )
-def test_results_that_are_not_dbt_s(tmp_path, content):
+def test_results_not_written_by_dbt_are_reported(tmp_path, content):
     path = tmp_path / "run_results.json"
     path.write_bytes(content)
 

@@ -126,7 +126,7 @@ SALES = {"orders", "order_lines", "order_totals"}
         (("customers,tag:nightly",), {"customers"}),
     ],
 )
-def test_selectors_that_cost_no_call_of_dbt(choose, select, expected):
+def test_selectors_that_need_no_call_of_dbt(choose, select, expected):
     dbt = Dbt()
 
     selected = choose(*select, dbt=dbt)
@@ -145,7 +145,7 @@ def test_selectors_that_cost_no_call_of_dbt(choose, select, expected):
         (("people+",), ("models/sales/deep",), {"customers", "leads", "orders"}),
     ],
 )
-def test_what_is_excluded_is_left_out(choose, select, exclude, expected):
+def test_excluded_models_are_left_out(choose, select, exclude, expected):
     selected = choose(*select, exclude=exclude)
 
     assert {sync.name for sync in selected.syncs} == expected
@@ -182,7 +182,7 @@ def test_syncs_keep_their_order(choose):
     assert [sync.name for sync in choose("plans", "customers", "orders").syncs] == ["customers", "orders", "plans"]
 
 
-def test_an_exclusion_of_nothing_ends_the_run(choose):
+def test_an_exclusion_that_matches_nothing_stops_the_run(choose):
     with pytest.raises(ConfigError) as error:
         choose(exclude=["custmers", "tag:nosuch"])
 
@@ -194,7 +194,7 @@ def test_an_exclusion_of_nothing_ends_the_run(choose):
     )
 
 
-def test_an_exclusion_of_nothing_can_be_allowed(choose):
+def test_an_exclusion_that_matches_nothing_can_be_allowed(choose):
     selected = choose(exclude=["custmers"], allow_empty=True)
 
     assert {sync.name for sync in selected.syncs} == ALL

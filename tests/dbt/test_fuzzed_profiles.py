@@ -50,7 +50,7 @@ selectors = st.fixed_dictionaries({}, optional={"selectors": garbage | st.lists(
 
 @settings(max_examples=up_to(100), deadline=None)
 @given(project=projects | garbage, profile=profiles, selector=selectors)
-def test_no_yaml_of_dbts_ends_in_a_traceback(tmp_path_factory, project, profile, selector):
+def test_no_dbt_yaml_leads_to_a_traceback(tmp_path_factory, project, profile, selector):
     folder = tmp_path_factory.mktemp("shop")
     for name, content in (
         ("dbt_project.yml", project),
@@ -67,7 +67,7 @@ def test_no_yaml_of_dbts_ends_in_a_traceback(tmp_path_factory, project, profile,
 
 @settings(max_examples=up_to(150), deadline=None)
 @given(target=outputs)
-def test_no_output_of_a_profile_ends_in_a_traceback(tmp_path_factory, target):
+def test_no_profile_output_leads_to_a_traceback(tmp_path_factory, target):
     try:
         said = check_shapes("duckdb", target)
         read = parse_profile(said, tmp_path_factory.getbasetemp())
@@ -89,7 +89,7 @@ def test_no_output_of_a_profile_ends_in_a_traceback(tmp_path_factory, target):
         ("duckdb", "secrets", {"type": "s3"}, "a list of mappings"),
     ],
 )
-def test_a_setting_of_another_shape_is_named_with_what_it_takes(name, setting, value, expected):
+def test_a_setting_of_the_wrong_shape_is_reported_with_the_expected_one(name, setting, value, expected):
     with pytest.raises(WarehouseError) as caught:
         check_shapes(name, {"type": name, setting: value})
     (problem,) = caught.value.problems

@@ -76,7 +76,7 @@ def listed(user, *arguments):
     return [json.loads(line)["sync"] for line in ran.out.splitlines()]
 
 
-def test_a_tag_of_a_source_selects_and_excludes_what_comes_from_it(project):
+def test_a_source_tag_selects_and_excludes_the_descendants_of_the_source(project):
     write(project, "models/m.sql", "select 1 as id, 'a' as name from {{ source('raw', 't') }}")
     source = {"name": "raw", "schema": "main", "config": {"tags": ["pii"]}, "tables": [{"name": "t"}]}
     exposure = {"name": "dash", "type": "dashboard", "owner": {"email": "a@example.com"}, "depends_on": ["ref('m')"]}
@@ -101,7 +101,7 @@ def test_a_tag_of_a_source_selects_and_excludes_what_comes_from_it(project):
     ],
     ids=lambda environment: next(iter(environment), "flags"),
 )
-def test_what_is_excluded_stays_out_whatever_is_set_for_dbt(parsed, environment, monkeypatch):
+def test_excluded_models_stay_excluded_whatever_is_set_for_dbt(parsed, environment, monkeypatch):
     project = parsed
     flags = {} if environment else {"flags": {"log_format": "json", "log_level": "error", "printer_width": 20}}
     write(project, "dbt_project.yml", json.dumps(PROJECT | flags))
@@ -113,7 +113,7 @@ def test_what_is_excluded_stays_out_whatever_is_set_for_dbt(parsed, environment,
     assert listed(project, "--exclude", "path:models/*.sql,path:models/m.*") == []
 
 
-def test_selectors_yml_means_to_us_what_it_means_to_dbt(parsed):
+def test_selectors_yml_means_what_it_means_to_dbt(parsed):
     """Inherited, with an exclusion, and by default."""
     without_m = {"union": [{"method": "selector", "value": "tables"}, {"exclude": [{"method": "fqn", "value": "m"}]}]}
     selectors = [
@@ -130,7 +130,7 @@ def test_selectors_yml_means_to_us_what_it_means_to_dbt(parsed):
 
 
 @pytest.mark.parametrize("severity", ["error", "warn"])
-def test_a_failed_test_holds_its_model_where_its_failures_are_stored(project, severity):
+def test_a_failed_test_that_stores_its_failures_holds_its_model(project, severity):
     """With `--warn-error` a warning is a failure, too; this dbt 2 does not have that option yet, and says so."""
     write(project, "models/m.sql", ROWS)
     config = {"store_failures": True, "severity": severity}
@@ -222,7 +222,7 @@ def test_a_block_of_a_model_with_versions_means_the_latest(project):
     assert [product["name"] for product in project.stripe.objects("product")] == ["v2"]
 
 
-def test_a_name_that_occurs_twice_in_dbt_project_yml_is_no_more_to_us_than_to_dbt(project):
+def test_a_duplicate_name_in_dbt_project_yml_means_what_it_means_to_dbt(project):
     write(project, "models/m.sql", ROWS)
     properties(project, models=[tagged("m")])
     write(project, "dbt_project.yml", "name: club\nprofile: club\nversion: '1.0'\nvars: {a: 1}\nvars: {b: 2}\n")

@@ -75,13 +75,13 @@ def check_life_of_a_snapshot(project, config):
 
 @pytest.mark.long
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_a_row_that_the_snapshot_has_closed_leaves(config, tmp_path, dbt_1, stripe):
+def test_a_row_that_the_snapshot_closed_is_removed(config, tmp_path, dbt_1, stripe):
     check_life_of_a_snapshot(new_project(tmp_path, dbt_1, stripe), config)
 
 
 @pytest.mark.dbt2
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_a_row_that_the_snapshot_of_dbt_2_has_closed_leaves(config, tmp_path, dbt_2, stripe):
+def test_a_row_that_the_snapshot_of_dbt_2_closed_is_removed(config, tmp_path, dbt_2, stripe):
     check_life_of_a_snapshot(new_project(tmp_path, dbt_2, stripe), config)
 
 
@@ -101,10 +101,10 @@ def check_history(project):
 
 
 @pytest.mark.long
-def test_the_history_of_a_snapshot_is_synced_where_it_is_asked_for(tmp_path, dbt_1, stripe):
+def test_the_history_of_a_snapshot_is_synced_on_request(tmp_path, dbt_1, stripe):
     check_history(new_project(tmp_path, dbt_1, stripe))
 
 
 @pytest.mark.dbt2
-def test_the_history_of_a_snapshot_of_dbt_2_is_synced_where_it_is_asked_for(tmp_path, dbt_2, stripe):
+def test_the_history_of_a_snapshot_of_dbt_2_is_synced_on_request(tmp_path, dbt_2, stripe):
     check_history(new_project(tmp_path, dbt_2, stripe))

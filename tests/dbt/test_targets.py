@@ -81,7 +81,7 @@ def test_the_message_names_both_targets_and_has_a_hint(find):
     )
 
 
-def test_a_schema_of_no_target_is_reported_where_dbt_names_schemas_itself(find):
+def test_a_schema_of_no_target_is_reported_if_dbt_names_the_schemas(find):
     problem = find(POSTGRES, "prod", ("gym", "dbt_bob", None))
 
     assert problem.summary == "dbt has built the schema `dbt_bob`, and this is target `prod` (gym.analytics)"
@@ -104,7 +104,7 @@ def test_a_target_that_this_profile_lacks_is_compared_by_its_schema(find):
     assert find(POSTGRES, "prod", ("gym", "analytics", None), results=cloud) is None
 
 
-def test_two_targets_of_one_place_are_alike(find):
+def test_two_targets_with_the_same_location_are_equivalent(find):
     outputs = POSTGRES | {"nightly": POSTGRES["prod"]}
     noted = RunResults(statuses={"x": "success"}, invocation_id="first", target="nightly")
 
@@ -127,7 +127,7 @@ def test_two_targets_of_one_place_are_alike(find):
     ],
 )
 @pytest.mark.parametrize("macro", [OURS, "macro.house_style.default__generate_schema_name"])
-def test_schemas_that_the_project_names_itself_are_no_contradiction(find, built, macro):
+def test_custom_schemas_of_the_project_are_no_contradiction(find, built, macro):
     assert find(POSTGRES, "prod", *built, macro=macro) is None
 
 
@@ -154,7 +154,7 @@ def test_a_database_that_no_other_target_has_is_no_contradiction(find, built):
     assert find(outputs, "prod", *built, macro=OURS) is None
 
 
-def test_a_database_that_the_project_names_itself_is_no_contradiction(find):
+def test_a_custom_database_of_the_project_is_no_contradiction(find):
     outputs = {name: {**POSTGRES[name], "dbname": f"gym_{name}"} for name in POSTGRES}
     assert find(outputs, "prod", ("gym_dev", "analytics", None), macro="macro.shop.generate_database_name") is None
 

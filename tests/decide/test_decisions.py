@@ -81,7 +81,7 @@ def test_every_kind_of_difference_is_there(sold):
 
 
 @each_kind
-def test_the_same_data_gives_the_same_decision_and_is_left_as_it_was(sold):
+def test_deciding_is_deterministic_and_changes_no_input(sold):
     for where, case, observed, first in walked(sold):
         before = deepcopy((case.row, observed))
 
@@ -144,7 +144,7 @@ def test_a_row_has_one_object_and_only_a_replacement_or_a_removal_ends_one(sold)
 
 
 @each_kind
-def test_a_row_that_left_never_creates_anything(sold):
+def test_a_removed_row_never_creates_anything(sold):
     left = [(where, decision) for where, case, _, decision in walked(sold) if case.row.diff.kind is Kind.REMOVED]
     assert left
     for where, decision in left:
@@ -152,7 +152,7 @@ def test_a_row_that_left_never_creates_anything(sold):
 
 
 @each_kind
-def test_no_call_has_a_parameter_that_its_operation_does_not_take(sold):
+def test_no_call_has_a_parameter_that_its_operation_does_not_accept(sold):
     for where, case, _, decision in walked(sold):
         for call in decision.calls if isinstance(decision, Change) else ():
             operation = case.rules.resource.operations[call.operation]
@@ -186,7 +186,7 @@ def test_an_object_that_was_deleted_by_hand_is_created_again_only_where_the_sync
         assert isinstance(decision, Ask | Reject | Keep), where
 
 
-def test_what_has_ended_is_not_begun_again_unless_the_sync_says_so():
+def test_an_ended_object_is_not_restarted_unless_the_sync_says_so():
     ended = [
         (where, decision)
         for sold in SOLD
@@ -220,7 +220,7 @@ def test_a_sync_that_inserts_changes_nothing_and_one_that_updates_creates_nothin
 
 @given(data=st.data())
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
-def test_whatever_is_answered_in_whatever_order_it_ends(data):
+def test_deciding_terminates_whatever_is_answered_in_whatever_order(data):
     case = CASES[data.draw(st.sampled_from(sorted(CASES)), label="row")]
     observed = Observed()
     for _ in range(MOST_ROUNDS + 1):

@@ -77,7 +77,7 @@ def test_an_object_is_asked_for_only_where_it_may_have_more_than_is_sent():
     assert partly_sent({"address": {"city": "Graz"}}, CUSTOMER.params, CUSTOMER.lifecycle) == ("address",)
 
 
-def test_what_an_object_was_before_is_no_part_of_what_it_becomes():
+def test_earlier_values_of_an_object_are_not_part_of_an_update():
     body = {"after_completion": {"type": "hosted_confirmation", "hosted_confirmation": {"custom_message": "Thanks"}}}
     update = {"after_completion": {"type": "redirect", "redirect": {"url": "https://example.com"}}}
 

@@ -99,7 +99,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_loses_nothing(business, tiny_disk
     assert len(tags) == len(set(tags)) == MANY
 
 
-def test_a_state_folder_that_becomes_read_only_stops_the_run_before_anything(shop, tiny_disk):
+def test_a_state_folder_that_becomes_read_only_stops_the_run_before_anything_is_sent(shop, tiny_disk):
     shop.business.set(state_path=str(tiny_disk / "dev.duckdb"))
     shop.run()
     shop.business.table("customers", "SELECT id, email, name || '!' AS name FROM customers")
@@ -115,7 +115,7 @@ def test_a_state_folder_that_becomes_read_only_stops_the_run_before_anything(sho
     assert sorted(found["name"] for found in shop.stripe.objects("customer")) == ["Ann!", "Bob!", "Cem!"]
 
 
-def test_a_state_that_cannot_be_made_stops_the_run_before_anything(shop):
+def test_a_state_that_cannot_be_created_stops_the_run(shop):
     (shop.business.root / ".stripe_sync").write_text("a file where the folder should be")
 
     ran = shop.run()
@@ -159,7 +159,7 @@ def test_a_damaged_state_is_replaced_by_a_backup(shop, tmp_path):
     shop.check_that_all_is_well()
 
 
-def test_an_older_copy_of_the_state_stops_the_run_before_anything(shop, tmp_path):
+def test_an_older_copy_of_the_state_stops_the_run_before_anything_is_sent(shop, tmp_path):
     shop.run()
     backup = shutil.copy(shop.business.state, tmp_path / "backup")
     shop.business.table("customers", "SELECT * FROM customers UNION ALL SELECT 99, 'z@example.com', 'Zoe'")

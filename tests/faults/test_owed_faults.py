@@ -101,7 +101,7 @@ def test_a_product_that_cannot_be_moved_on_keeps_its_price(catalog):
     assert amounts(catalog) == [1200]
 
 
-def test_a_code_that_cannot_follow_leaves_its_coupon_as_it_is(business):
+def test_a_code_that_cannot_follow_leaves_its_coupon_unchanged(business):
     business.rows("coupons", ("k", 10), columns="id text, pct int")
     business.sync("coupons", resource="coupon", key="id", fields={"percent_off": "pct", "duration": {"value": "once"}})
     business.sync(

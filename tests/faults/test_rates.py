@@ -69,7 +69,7 @@ def test_a_share_that_is_kept_free_is_left_to_others(shop_of):
     assert most_in_a_second(business.stripe.requests()) <= 10 + 2
 
 
-def test_settings_that_are_too_fast_are_refused_and_everything_gets_done_once(shop_of):
+def test_too_fast_a_pace_is_refused_and_still_everything_is_done_once(shop_of):
     business = shop_of(20, account_per_second=1000, endpoint_per_second=1000)
 
     ran = business.cli()

@@ -98,7 +98,7 @@ def test_a_key_with_a_saved_500_is_never_sent_again(shop, acts):
     shop.check_that_all_is_well()
 
 
-def test_a_list_that_cannot_be_had_is_not_mistaken_for_an_empty_one(shop):
+def test_a_list_that_cannot_be_read_is_not_mistaken_for_an_empty_one(shop):
     leave_open(shop, CREATION["path"], acts=True)
     pass_time(shop, timedelta(days=2))
     shop.stripe.inject(Fault.status_code(503, count=None, method="GET", path="^/v1/customers"))
@@ -154,7 +154,7 @@ def test_an_open_update_is_sent_again_and_is_done_once(shop, age, acts):
 
 @pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(days=3)], ids=["young", "old"])
-def test_an_open_removal_is_brought_to_its_end(shop, age, acts):
+def test_an_open_removal_is_completed(shop, age, acts):
     sync = shop.business.models["customers"]["meta"]["stripe_sync"]
     shop.business.sync("customers", **sync, on_removed="delete", limits={"max_removed": "100%"})
     shop.run()
@@ -205,7 +205,7 @@ def check_replaced(shop):
 @pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(days=3)], ids=["young", "old"])
 @pytest.mark.parametrize("path", ["^/v1/prices$", "^/v1/prices/"], ids=["the new one", "the end of the old one"])
-def test_a_replacement_that_is_half_done_is_finished(priced, path, age, acts):
+def test_a_half_done_replacement_is_completed(priced, path, age, acts):
     leave_open(priced, path, acts=acts)
     pass_time(priced, age)
 
@@ -304,7 +304,7 @@ def metered(shop):
 
 @pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
 @pytest.mark.parametrize("status", [500, 503])
-def test_an_event_counts_once_whatever_becomes_of_its_answer(metered, status, acts):
+def test_an_event_counts_once_whatever_happens_to_its_answer(metered, status, acts):
     metered.stripe.inject(Fault.status_code(status, after_effect=acts, count=None, path="^/v1/billing/meter_events$"))
     metered.run()
     metered.stripe.clear_faults()
@@ -380,7 +380,7 @@ def test_an_event_that_shares_its_time_with_others_stays_unknown_until_a_person_
     assert len(metered.stripe.writes()) == 1
 
 
-def test_a_second_try_of_an_event_gives_stripe_no_longer_memory(metered):
+def test_a_second_attempt_does_not_extend_stripes_deduplication_window(metered):
     for acts in (True, False):
         # Stripe keeps such an answer under its key, so the event is tried again under another.
         metered.stripe.inject(Fault.status_code(500, after_effect=acts, path="^/v1/billing/meter_events$"))

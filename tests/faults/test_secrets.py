@@ -135,7 +135,7 @@ def test_a_run_that_is_killed_leaves_nothing_outside_of_the_state(marked, tmp_pa
     ]
 
 
-def test_a_mistake_of_ours_ends_in_a_traceback_without_the_key_or_a_value(marked, tmp_path):
+def test_a_traceback_of_a_bug_contains_neither_the_key_nor_a_value(marked, tmp_path):
     scratch = tmp_path / "scratch"
 
     process = start(marked, scratch, program=("-c", BROKEN))
@@ -145,7 +145,7 @@ def test_a_mistake_of_ours_ends_in_a_traceback_without_the_key_or_a_value(marked
     check_clean(marked, scratch, output)
 
 
-def test_a_plan_that_is_shown_holds_no_value_unless_it_is_asked_for(marked, tmp_path):
+def test_a_plan_shows_no_value_unless_asked_to(marked, tmp_path):
     scratch = tmp_path / "scratch"
 
     shown, _ = start(marked, scratch, "plan").communicate(timeout=60)
@@ -156,7 +156,7 @@ def test_a_plan_that_is_shown_holds_no_value_unless_it_is_asked_for(marked, tmp_
     assert KEY.encode() not in asked
 
 
-def test_the_key_is_in_no_part_of_the_state(marked, tmp_path):
+def test_the_key_is_nowhere_in_the_state(marked, tmp_path):
     start(marked, tmp_path / "scratch").communicate(timeout=60)
 
     for path in marked.state.parent.rglob("*"):

@@ -83,7 +83,7 @@ def test_events_that_stripe_no_longer_deduplicates_are_settled_by_what_their_met
 
 
 @pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
-def test_a_second_try_without_an_answer_gives_stripe_no_longer_memory(metered, acts):
+def test_a_second_attempt_without_an_answer_does_not_extend_stripes_deduplication_window(metered, acts):
     leave_open(metered, acts=acts)
     pass_time(metered, timedelta(hours=20))
     leave_open(metered, acts=False)

@@ -57,7 +57,7 @@ def test_a_fault_that_lasts_is_reported_and_the_next_run_succeeds(shop, fault):
 
 
 @each_fault
-def test_a_fault_of_an_update_leaves_it_done_once(shop, fault):
+def test_an_update_that_meets_a_fault_is_done_once(shop, fault):
     shop.run()
     shop.business.table("customers", "SELECT id, email, name || '!' AS name FROM customers")
     shop.stripe.inject(fault.fault(count=None, method="POST", path="^/v1/customers/"))
@@ -83,7 +83,7 @@ def test_a_permission_that_is_missing_stops_its_own_sync_and_no_other(shop):
     assert (shop.stripe.count("customer"), shop.stripe.count("product")) == (0, 1)
 
 
-def test_a_stripe_that_is_not_there_stops_the_run_before_anything(shop):
+def test_an_unreachable_stripe_stops_the_run_before_anything_is_sent(shop):
     shop.stripe.stop()
 
     ran = shop.run()
@@ -95,7 +95,7 @@ def test_a_stripe_that_is_not_there_stops_the_run_before_anything(shop):
     shop.check_that_all_is_well()
 
 
-def test_a_stripe_that_goes_during_a_run_leaves_nothing_that_the_next_run_does_not_settle(shop):
+def test_if_stripe_goes_away_during_a_run_the_next_run_settles_everything(shop):
     shop.stripe.inject(Fault.latency(0.3, count=None, **CREATION))
 
     def go():

@@ -36,7 +36,7 @@ def customers_with(sandbox, name):
 # ── what is sent ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_nested_parameters_arrive_as_they_were_meant(stripe, key):
+def test_nested_parameters_arrive_intact(stripe, key):
     made = stripe.send(
         "customer",
         "create",
@@ -85,7 +85,7 @@ def test_an_id_with_unusual_characters_stays_one_step_of_the_path(stripe, key):
     assert stripe.read("coupon", "retrieve", "10% off, ever?").body["id"] == "10% off, ever?"
 
 
-def test_an_operation_that_stripe_lacks_is_a_mistake_of_ours(stripe):
+def test_an_operation_that_stripe_lacks_is_a_programming_error(stripe):
     with pytest.raises(LookupError, match=r"customer\.frobnicate"):
         stripe.send("customer", "frobnicate")
 
@@ -103,7 +103,7 @@ def test_a_refusal_carries_stripes_own_words(stripe, key):
     assert answer.request_id.startswith("req_")
 
 
-def test_what_is_not_there_is_distinguished_from_what_could_not_be_asked(stripe, sandbox):
+def test_a_missing_object_is_distinguished_from_an_unanswered_question(stripe, sandbox):
     missing = stripe.read("customer", "retrieve", "cus_404")
     assert (missing.verdict, missing.failure.code) == (Verdict.REFUSED, "resource_missing")
     sandbox.inject(Fault.status_code(503, count=None))
@@ -139,7 +139,7 @@ TRANSIENT = {
 
 
 @pytest.mark.parametrize("name", TRANSIENT)
-def test_trouble_that_passes_creates_exactly_one_object(stripe, sandbox, key, name):
+def test_temporary_trouble_creates_exactly_one_object(stripe, sandbox, key, name):
     sandbox.inject(TRANSIENT[name])
     answer = stripe.send("customer", "create", key=key, name=name)
     assert answer.verdict is Verdict.DONE
@@ -182,7 +182,7 @@ def test_a_429_is_sent_again_for_as_long_as_anything_else_gets_through(stripe, s
 
 
 @pytest.mark.parametrize("name", TURNED_AWAY)
-def test_a_429_says_nothing_of_an_earlier_try_that_was_cut(stripe, sandbox, key, name):
+def test_a_429_says_nothing_about_an_earlier_attempt_that_was_cut(stripe, sandbox, key, name):
     sandbox.inject(Fault.cut(after_effect=True))
     sandbox.inject(replace(TURNED_AWAY[name], skip=1))
     assert stripe.send("customer", "create", key=key, name="doubt").verdict is Verdict.UNKNOWN
@@ -200,7 +200,7 @@ LASTING = {
 
 
 @pytest.mark.parametrize("name", LASTING)
-def test_trouble_that_lasts_leaves_a_write_unknown_and_never_refused(stripe, sandbox, clock, key, name):
+def test_lasting_trouble_leaves_a_write_unknown_and_never_refused(stripe, sandbox, clock, key, name):
     sandbox.inject(LASTING[name])
     answer = stripe.send("customer", "create", key=key, name=f"lasting {name}")
     assert (answer.verdict, answer.attempts) == (Verdict.UNKNOWN, MOST_ATTEMPTS)
@@ -221,7 +221,7 @@ def test_an_outage_is_waited_for_as_long_as_the_setting_says(sandbox, connect, k
     assert len(customers_with(sandbox, f"outage {name} {seconds}")) <= 1
 
 
-def test_an_outage_says_its_cause_while_it_is_waited_for(sandbox, connect, key, caplog, monkeypatch):
+def test_the_cause_of_an_outage_is_shown_while_waiting(sandbox, connect, key, caplog, monkeypatch):
     monkeypatch.setattr(gateway_http, "_warned_at", float("-inf"))
     monkeypatch.setattr(logging.getLogger("dbt_stripe_sync"), "propagate", True)
     sandbox.inject(Fault.status_code(503, count=None))
@@ -245,7 +245,7 @@ def test_a_500_of_a_read_is_tried_again(stripe, sandbox, key):
     assert stripe.read("customer", "retrieve", made).verdict is Verdict.DONE
 
 
-def test_stripes_own_advice_on_retries_is_taken(stripe, sandbox, key):
+def test_stripes_advice_on_retries_is_followed(stripe, sandbox, key):
     sandbox.inject(Fault(kind=Fault.lock_timeout().kind, should_retry=False))
     assert stripe.send("customer", "create", key=key, name="no").attempts == 1
     sandbox.inject(Fault(kind=Fault.status_code().kind, status=500, should_retry=True))
@@ -262,14 +262,14 @@ def test_a_write_without_a_key_is_sent_again_only_where_nothing_can_have_happene
     assert len(customers_with(sandbox, "cut")) == 1
 
 
-def test_a_refusal_of_the_key_says_nothing_of_an_earlier_try_that_was_cut(stripe, sandbox, key):
+def test_a_refused_key_says_nothing_about_an_earlier_attempt_that_was_cut(stripe, sandbox, key):
     sandbox.inject(Fault.cut(after_effect=True))
     sandbox.inject(Fault.forbidden(skip=1))
     answer = stripe.send("customer", "create", key=key, name="doubt")
     assert (answer.verdict, answer.fatal, answer.attempts) == (Verdict.UNKNOWN, True, 2)
 
 
-def test_a_refusal_of_the_key_says_nothing_of_what_an_earlier_run_has_sent(stripe, sandbox, key):
+def test_a_refused_key_says_nothing_about_what_an_earlier_run_sent(stripe, sandbox, key):
     sandbox.inject(Fault.forbidden())
     again = stripe.call(resource="customer", operation="create", idempotency_key=key, repeated=True)
     assert (again.verdict, again.fatal) == (Verdict.UNKNOWN, True)
@@ -332,7 +332,7 @@ def test_an_error_page_of_something_in_between_is_never_a_refusal(connect, key):
     assert (answer.verdict, answer.failure.type) == (Verdict.UNKNOWN, "not_stripe")
 
 
-def test_an_answer_that_never_comes_is_waited_for_only_so_long(connect, sandbox, key):
+def test_waiting_for_an_answer_has_a_time_limit(connect, sandbox, key):
     sandbox.inject(Fault.hang(0.6, after_effect=True))
     patient = connect(sandbox.url, sandbox.api_key, patience=Patience(answer_seconds=0.3))
     answer = patient.send("customer", "create", key=key, name="slow")
@@ -359,7 +359,7 @@ def test_a_port_where_nobody_listens_leaves_a_write_unknown(connect, key):
 # ── lists and accounts ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_every_page_of_a_list_comes_and_the_newest_object_first(stripe, key):
+def test_every_page_of_a_list_is_read_newest_object_first(stripe, key):
     made = [
         stripe.send("tax_rate", "create", key=f"{key}{i}", display_name=f"t{i}", percentage="1", inclusive=False)
         for i in range(7)
@@ -373,7 +373,7 @@ def test_an_empty_list_has_no_pages(stripe):
     assert stripe.pages("shipping_rate", limit=3) == []
 
 
-def test_a_page_that_cannot_be_had_is_not_an_empty_page(stripe, sandbox):
+def test_a_page_that_cannot_be_read_is_not_an_empty_page(stripe, sandbox):
     sandbox.inject(Fault.status_code(503, count=None))
     with pytest.raises(StripeError, match="stripe-read-failed"):
         stripe.pages("customer")
@@ -386,7 +386,7 @@ def test_the_account_is_the_keys(stripe):
     assert account.api_version
 
 
-def test_the_account_of_a_key_that_may_not_read_it_is_the_one_that_its_refusal_names(connect, sandbox):
+def test_a_key_that_may_not_read_its_account_learns_it_from_the_refusal(connect, sandbox):
     expected = connect(sandbox.url, sandbox.api_key).account().id
     sandbox.inject(Fault.forbidden(count=None))
     found = {connect(sandbox.url, key).account().id for key in ("rk_test_aaaaaaaaaaaa1", "rk_test_bbbbbbbbbbbb2")}

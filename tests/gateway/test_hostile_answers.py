@@ -60,7 +60,7 @@ def send_each(caller, kinds):
 
 
 @each_answer
-def test_no_write_is_done_by_an_answer_that_is_not_stripes(connect, server, answer):
+def test_an_answer_not_from_stripe_never_completes_a_write(connect, server, answer):
     server.lie(ANSWERS[answer])
 
     said = send_each(connect(server.url, KEY), WRITES)
@@ -73,7 +73,7 @@ def test_no_write_is_done_by_an_answer_that_is_not_stripes(connect, server, answ
 
 
 @each_answer
-def test_nothing_is_found_or_missing_by_an_answer_that_is_not_stripes(connect, server, answer):
+def test_an_answer_not_from_stripe_never_decides_whether_an_object_exists(connect, server, answer):
     server.lie(ANSWERS[answer])
 
     said = send_each(connect(server.url, KEY), READS)
@@ -84,7 +84,7 @@ def test_nothing_is_found_or_missing_by_an_answer_that_is_not_stripes(connect, s
 
 
 @each_answer
-def test_no_event_is_streamed_by_an_answer_that_is_not_stripes(connect, server, answer):
+def test_an_answer_not_from_stripe_never_completes_a_streamed_event(connect, server, answer):
     server.lie(ANSWERS[answer])
     caller = connect(server.url, KEY)
 
@@ -96,7 +96,7 @@ def test_no_event_is_streamed_by_an_answer_that_is_not_stripes(connect, server, 
 
 
 @each_answer
-def test_no_list_ends_and_no_account_is_known_by_an_answer_that_is_not_stripes(connect, server, answer):
+def test_an_answer_not_from_stripe_never_ends_a_list_or_names_an_account(connect, server, answer):
     server.lie(ANSWERS[answer])
     caller = connect(server.url, KEY)
     for ask in (lambda: caller.pages("customer"), caller.account):
@@ -106,7 +106,7 @@ def test_no_list_ends_and_no_account_is_known_by_an_answer_that_is_not_stripes(c
     assert server.strayed == []
 
 
-def test_a_list_that_gives_the_same_page_for_ever_ends(connect, server):
+def test_reading_a_list_that_repeats_one_page_terminates(connect, server):
     page = [{"id": "cus_1", "object": "customer", "livemode": False}]
     server.lie(says({"object": "list", "data": page, "has_more": True}))
     with pytest.raises(StripeError, match="the same page again and again"):
@@ -114,7 +114,7 @@ def test_a_list_that_gives_the_same_page_for_ever_ends(connect, server):
 
 
 @pytest.mark.parametrize("length", [2, 3])
-def test_a_list_that_goes_in_a_cycle_ends(connect, server, length, monkeypatch):
+def test_reading_a_cyclic_list_terminates(connect, server, length, monkeypatch):
     bodies = cycle([{"id": f"cus_{n}", "object": "customer", "livemode": False} for n in range(length)])
     page = lambda _line: says({"object": "list", "data": [next(bodies)], "has_more": True})  # noqa: E731
     monkeypatch.setattr(server, "answer_to", page)
@@ -130,7 +130,7 @@ def test_a_deleted_object_has_to_say_so(connect, server):
     assert caller.send("customer", "delete", "cus_1").verdict is Verdict.DONE
 
 
-def test_a_live_answer_is_none_for_a_test_key_and_the_other_way_round(connect, server):
+def test_a_live_answer_to_a_test_key_is_rejected_and_vice_versa(connect, server):
     for key, livemode in ((KEY, True), ("sk_live_12345678", False)):
         server.lie(says({"id": "cus_1", "object": "customer", "livemode": livemode}))
         assert connect(server.url, key).send("customer", "create").verdict is Verdict.UNKNOWN

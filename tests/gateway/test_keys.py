@@ -14,7 +14,7 @@ SECRET = "sk_live_51Abcdefghijk"
     ("key", "live"),
     [(SECRET, True), ("rk_live_51Abcdef", True), ("sk_test_51Abcdef", False), ("rk_test_12345678", False)],
 )
-def test_secret_and_restricted_keys_of_both_modes_are_taken(key, live):
+def test_secret_and_restricted_keys_of_both_modes_are_accepted(key, live):
     assert check_key(key, "STRIPE_API_KEY") == key
     assert is_live(key) is live
 
@@ -40,11 +40,11 @@ def test_anything_else_is_refused_without_being_repeated(key):
     assert not key or key not in f"{problem.summary} {problem.hint}"
 
 
-def test_a_line_break_around_a_mounted_key_is_no_part_of_it():
+def test_line_breaks_around_a_mounted_key_are_stripped():
     assert check_key(f" {SECRET}\n", "STRIPE_API_KEY") == SECRET
 
 
-def test_live_money_moves_only_where_the_target_is_named():
+def test_a_live_key_works_only_for_named_targets():
     check_live(target="prod", live_targets=("prod",))
     with pytest.raises(ConfigError, match="live-key"):
         check_live(target="dev", live_targets=("prod",))
@@ -54,7 +54,7 @@ def test_live_money_moves_only_where_the_target_is_named():
     ("live_targets", "hint"),
     [((), "add `live_targets: [dev]`"), (("prod", "eu"), "name one of the live targets with `--target` (prod, eu)")],
 )
-def test_a_live_key_on_another_target_is_reported_where_it_would_work(live_targets, hint):
+def test_a_live_key_on_another_target_is_reported_with_the_targets_that_allow_it(live_targets, hint):
     with pytest.raises(ConfigError) as refused:
         check_live(target="dev", live_targets=live_targets)
 
@@ -72,11 +72,11 @@ def test_a_live_key_on_another_target_is_reported_where_it_would_work(live_targe
         "https://stripe.example.com",
     ],
 )
-def test_stripe_this_machine_and_named_addresses_are_allowed(url):
+def test_stripe_localhost_and_named_addresses_are_allowed(url):
     assert check_address(url, ("https://stripe.example.com/",)) == url.rstrip("/")
 
 
-def test_without_an_address_stripe_is_meant():
+def test_the_default_address_is_stripes():
     assert check_address(None, ()) == OFFICIAL == "https://api.stripe.com"
 
 
@@ -96,6 +96,6 @@ def test_without_an_address_stripe_is_meant():
         "",
     ],
 )
-def test_a_key_travels_to_no_stranger(url):
+def test_a_key_is_never_sent_to_an_unknown_host(url):
     with pytest.raises(ConfigError, match="foreign-address"):
         check_address(url, ())

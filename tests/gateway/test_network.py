@@ -87,7 +87,7 @@ def test_netrc_is_not_used_for_stripe(connect, monkeypatch, tmp_path):
         assert connect(url, KEY).send("customer", "create").verdict is Verdict.DONE
 
 
-def test_a_proxy_is_used_for_what_is_not_on_this_machine(connect, monkeypatch):
+def test_a_proxy_is_used_except_for_localhost(connect, monkeypatch):
     with between() as proxy:
         proxy.lie(MADE)
         monkeypatch.setenv("HTTP_PROXY", proxy.url)

@@ -92,13 +92,13 @@ def test_search_has_a_limit_of_its_own():
     assert max(left["customer.search"]) == pytest.approx(4.0, abs=0.2)
 
 
-def test_no_more_calls_are_under_way_than_there_are_places():
+def test_calls_in_flight_never_exceed_the_concurrency_limit():
     limits = RateLimits(account=100, endpoint=100, concurrency=7)
     _, most = send_all(limits, ["a.create", "b.create"] * 30, takes=5.0)
     assert most == 7
 
 
-def test_calls_that_take_long_leave_places_for_those_of_other_endpoints():
+def test_slow_calls_leave_room_for_other_endpoints():
     limits = RateLimits(account=100, endpoint=100, concurrency=8)
     _, most = send_all(limits, ["invoice.create"] * 40, takes=60.0)
     assert most == 6
@@ -111,7 +111,7 @@ def test_without_limits_nothing_waits():
     assert set(left["a.create"]) == set(left["b.create"]) == {0.0}
 
 
-def test_a_call_that_is_cancelled_gives_its_place_back():
+def test_a_cancelled_call_frees_its_place():
     clock = VirtualClock()
 
     async def work():
@@ -156,7 +156,7 @@ def test_a_refusal_lowers_what_it_names_and_nothing_else(reason, account, own):
     assert gate.queue("customer.create").pace.rate == 20.0
 
 
-def test_too_much_at_once_lowers_the_number_under_way_and_not_the_pace():
+def test_too_many_concurrent_calls_lower_the_concurrency_and_not_the_pace():
     gate = gate_of(VirtualClock(), account=80, endpoint=20, concurrency=64)
     gate.slots.taken = 40
     gate.refused("price.create", "global-concurrency", 0.0)
@@ -181,7 +181,7 @@ def test_a_burst_of_refusals_lowers_the_pace_once():
     assert gate.queue("price.create").pace.rate == 5.0
 
 
-def test_a_pace_is_found_again_slowly():
+def test_the_pace_recovers_slowly():
     clock = VirtualClock()
     gate = gate_of(clock, account=80, endpoint=20)
     gate.refused("price.create", "global-rate", 0.0)

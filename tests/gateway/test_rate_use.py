@@ -61,7 +61,7 @@ def most_in_a_second(times):
 
 
 @pytest.mark.parametrize("livemode", [True, False], ids=["live", "test"])
-def test_the_accounts_rate_is_used_for_a_minute_and_never_broken(livemode):
+def test_the_accounts_rate_is_used_for_a_minute_and_never_exceeded(livemode):
     limits = RateLimits.of_account(livemode=livemode)
     stripe = Refusing(limits, KINDS)
 
@@ -80,7 +80,7 @@ class BusyClock(VirtualClock):
         await super().sleep(seconds + late)
 
 
-def test_on_a_busy_machine_most_of_the_rate_is_used_and_none_of_it_broken():
+def test_on_a_busy_machine_most_of_the_rate_is_used_and_never_exceeded():
     limits = RateLimits(account=100, endpoint=25)
     stripe = Refusing(limits, KINDS[:4], clock=BusyClock())
 
@@ -90,7 +90,7 @@ def test_on_a_busy_machine_most_of_the_rate_is_used_and_none_of_it_broken():
     assert most_in_a_second(left) <= limits.account
 
 
-def test_one_endpoints_rate_is_used_for_a_minute_and_never_broken():
+def test_one_endpoints_rate_is_used_for_a_minute_and_never_exceeded():
     limits = RateLimits.of_account(livemode=True)
     stripe = Refusing(limits, KINDS[:1])
 
@@ -117,7 +117,7 @@ def test_endpoints_share_the_account_fairly():
 
 
 @pytest.mark.parametrize("reason", ["global-rate", "endpoint-rate", "global-concurrency", "endpoint-concurrency"])
-def test_after_a_burst_of_refusals_the_rate_is_found_again(reason):
+def test_the_rate_recovers_after_a_burst_of_refusals(reason):
     limits = RateLimits.of_account(livemode=True)
     stripe = Refusing(limits, KINDS, refuses=(10.0, 12.0), reason=reason)
 

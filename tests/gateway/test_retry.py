@@ -44,7 +44,7 @@ def test_a_write_without_a_key_is_never_repeated_where_it_may_have_acted(reply):
 
 @settings(max_examples=up_to(500), deadline=None)
 @given(REPLIES, st.booleans())
-def test_a_write_that_may_have_acted_is_never_called_refused(reply, in_doubt):
+def test_a_write_that_may_have_acted_never_counts_as_refused(reply, in_doubt):
     answer = build_answer(reply, is_read=False, in_doubt=in_doubt, attempts=1)
     if answer.verdict is Verdict.REFUSED:
         assert not leaves_doubt(reply)

@@ -66,7 +66,7 @@ def test_a_session_serves_many_requests_and_is_renewed_before_it_expires(stripe,
     assert {line.status for line in sandbox.requests()} == {200}
 
 
-def test_a_session_that_has_expired_all_the_same_is_renewed_and_the_events_sent_again(stripe, sandbox):
+def test_an_expired_session_is_renewed_and_its_events_are_sent_again(stripe, sandbox):
     stream(stripe, call_of(1))
     sandbox.advance(timedelta(minutes=16).total_seconds())
 
@@ -78,7 +78,7 @@ def test_a_session_that_has_expired_all_the_same_is_renewed_and_the_events_sent_
     assert sandbox.count("billing.meter_event") == 2
 
 
-def test_all_who_send_at_once_share_a_session_and_full_requests(stripe, sandbox):
+def test_concurrent_senders_share_a_session_and_full_requests(stripe, sandbox):
     answers = stream(stripe, *(call_of(n) for n in range(1_050)))
 
     assert {answer.verdict for answer in answers} == {Verdict.DONE}
@@ -112,7 +112,7 @@ def test_without_a_definite_answer_the_outcome_is_unknown(stripe, sandbox, acts)
     assert sandbox.count("billing.meter_event") == (2 if acts else 0)
 
 
-def test_an_event_that_may_have_been_sent_is_not_refused_for_want_of_a_session(stripe, sandbox):
+def test_an_event_that_may_have_been_sent_is_not_refused_without_a_session(stripe, sandbox):
     sandbox.inject(Fault.forbidden(path=SESSION, count=None))
     again = Call(resource="billing.meter_event", operation="stream", params=call_of(1).params, repeated=True)
 
@@ -124,7 +124,7 @@ def test_an_event_that_may_have_been_sent_is_not_refused_for_want_of_a_session(s
     assert requests(sandbox, STREAM) == []
 
 
-def test_where_the_meters_cant_be_read_nothing_is_sent(stripe, sandbox):
+def test_nothing_is_sent_if_the_meters_cannot_be_read(stripe, sandbox):
     sandbox.inject(Fault.cut(method="GET", path="^/v1/billing/meters$", count=None))
 
     (answer,) = stream(stripe, call_of(1))
@@ -147,7 +147,7 @@ def test_a_meter_that_was_created_meanwhile_is_found_a_little_later(stripe, cloc
     assert (early.verdict, later.verdict) == (Verdict.REFUSED, Verdict.DONE)
 
 
-def test_stripes_own_stream_is_at_stripes_own_host(clock):
+def test_the_stream_of_stripe_is_at_its_own_host(clock):
     gateway = Gateway("sk_test_12345678", "https://api.stripe.com", RateLimits.unlimited(), clock)
     other = Gateway("sk_test_12345678", "http://127.0.0.1:1", RateLimits.unlimited(), clock)
 

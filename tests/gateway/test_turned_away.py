@@ -114,7 +114,7 @@ def test_a_streamed_event_that_was_not_sent_is_not_unknown(stripe, sandbox, part
 
 
 @pytest.mark.parametrize("kind", ["retrieve", "search", "list"])
-def test_a_read_that_is_turned_away_is_not_mistaken_for_nothing_there(stripe, sandbox, kind):
+def test_a_read_that_is_turned_away_does_not_mean_that_nothing_exists(stripe, sandbox, kind):
     customer = a_customer(stripe)
     sandbox.inject(Fault.rate_limited("endpoint-rate", count=MOST_ATTEMPTS - 1))
     ask = {

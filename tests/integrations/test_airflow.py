@@ -170,7 +170,7 @@ def test_without_deferring_it_waits(run_task, customers, cloud):
     assert customers.stripe.count("customer") == 3
 
 
-def test_it_starts_the_job_where_it_is_asked_to(run_task, customers, cloud):
+def test_it_starts_the_job_on_request(run_task, customers, cloud):
     cloud.next_run = Run(0, 7, [*first_steps(), cloud.build], ahead=[RUNNING, SUCCESS])
     arguments = {"dbt_cloud_job": "{{ 7 }}", "dbt_cloud_conn_id": "cloud", "trigger_job": True}
 

@@ -38,7 +38,7 @@ def checks_of(result):
 
 
 @pytest.mark.usefixtures("priced")
-def test_every_sync_is_an_asset_behind_its_model_and_its_parents(options):
+def test_every_sync_is_an_asset_downstream_of_its_model_and_its_parents(options):
     assets = build_stripe_sync_assets(options)
 
     deps = {k.path[-1]: {dep.path[-1] for dep in assets.asset_deps[k]} for k in assets.keys}
@@ -47,7 +47,7 @@ def test_every_sync_is_an_asset_behind_its_model_and_its_parents(options):
     assert {check.name for check in assets.check_specs} == {CHECK}
 
 
-def test_materializing_syncs_and_says_what_was_done(priced, options):
+def test_materializing_syncs_and_reports_the_changes(priced, options):
     result = dg.materialize([build_stripe_sync_assets(options)])
 
     assert result.success
@@ -61,7 +61,7 @@ def test_materializing_syncs_and_says_what_was_done(priced, options):
     assert all(check.passed for check in checks_of(result).values())
 
 
-def test_a_selection_syncs_that_alone(priced, options):
+def test_a_selection_syncs_only_its_assets(priced, options):
     result = dg.materialize([build_stripe_sync_assets(options)], selection=[key("customers")])
 
     assert result.success

@@ -60,7 +60,7 @@ def test_a_value_that_a_column_cannot_hold_is_refused(column, value):
         build_table(SCHEMA, [row])
 
 
-def test_no_table_brings_pandas_along():
+def test_tables_never_import_pandas():
     script = (
         "import sys, pyarrow as pa; from datetime import UTC, datetime\n"
         "from dbt_stripe_sync.model.tables import build_table\n"

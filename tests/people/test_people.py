@@ -137,7 +137,7 @@ def test_a_customer_who_leaves_with_a_contract_is_not_deleted_before_the_contrac
     assert contract["cancel_at_period_end"] is True
 
 
-def test_fail_fast_ends_after_what_was_under_way(gym):
+def test_fail_fast_stops_after_the_calls_in_flight(gym):
     gym.sql("update raw.members set mail = 'bad mail' where member_no between 20 and 389")
 
     ran = gym.cli("run", "--fail-fast", "--select", "members")
@@ -147,7 +147,7 @@ def test_fail_fast_ends_after_what_was_under_way(gym):
     assert "not sent" in ran.out
 
 
-def test_ctrl_c_sends_only_what_was_under_way_and_the_rest_continues(gym):
+def test_ctrl_c_finishes_the_calls_in_flight_and_the_next_run_sends_the_rest(gym):
     gym.stripe.inject(Fault.latency(0.05, count=None))
     command = [sys.executable, "-m", "dbt_stripe_sync", "run", *gym.options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -205,7 +205,7 @@ def test_without_the_results_of_dbt_the_gate_says_so(gym):
     assert "no current result is known of any test of `members`" in gym.cli("plan").text
 
 
-def test_what_a_run_does_can_be_looked_at_meanwhile(open_gym):
+def test_a_run_can_be_inspected_while_it_runs(open_gym):
     with open_state(open_gym.root / ".stripe_sync" / "dev.duckdb", identity=None, clock=SystemClock()) as state:
         state.start_run("20990101T000000-abcdef", command="run", target="dev")
 
@@ -246,7 +246,7 @@ def test_a_customer_that_somebody_deleted_is_not_a_dead_end(open_gym):
     assert "0 written, 11 rejected, 760 unchanged" in open_gym.cli("run").out
 
 
-def test_a_second_wave_of_mistakes_is_in_the_first(gym):
+def test_every_mistake_is_reported_in_the_first_pass(gym):
     shutil.copy(HERE / "yaml_second_wave.yml", gym.root / "models" / "schema.yml")
     gym.run_dbt("parse", exit_code=2)
 
@@ -298,7 +298,7 @@ models:
 """
 
 
-def test_init_takes_the_key_from_a_test_and_refers_to_the_syncs_that_are_there(gym):
+def test_init_takes_the_key_from_a_test_and_refers_to_existing_syncs(gym):
     gym.schema(lambda _: WITHOUT_SYNCS)
 
     members = gym.cli("init", "members", "--resource", "customer").out

@@ -69,7 +69,7 @@ def check_each_once(shop, *, sent=ROWS):
 
 @pytest.mark.telling
 @on_every_server
-def test_writes_whose_answers_are_lost_are_neither_a_lost_lease_nor_a_second_call(many, front):
+def test_a_lost_answer_is_neither_a_lost_lease_nor_a_second_call(many, front):
     """The store has carried out every second write, and its answer never arrived."""
     fault = front.fail("^PUT .*/(journal|lease.json|head.json|snapshots)", acts=True, every=2)
 
@@ -96,7 +96,7 @@ def test_requests_that_are_cut_before_they_take_effect_are_sent_again(many, fron
 
 @on_every_server
 @pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (500, "InternalError"), (429, "TooManyRequests")])
-def test_a_store_that_is_busy_is_asked_again(many, front, status, code):
+def test_a_busy_store_is_retried(many, front, status, code):
     fault = front.fail("^(PUT|GET|DELETE|POST) ", status, code=code, every=2, times=12)
 
     ran = many.cli()
@@ -132,7 +132,7 @@ def test_a_slow_store_delays_a_run_and_keeps_its_lease(many, front, monkeypatch)
 
 
 @on_every_server
-def test_a_renewal_without_an_answer_is_not_mistaken_for_another_runs(many, front, monkeypatch):
+def test_a_renewal_without_an_answer_is_not_mistaken_for_that_of_another_run(many, front, monkeypatch):
     """The store has the renewal, and the run has given up on its answer: the next one finds its own."""
     monkeypatch.setattr(lease, "RENEWED_EVERY", lease.timedelta(seconds=0.3))
     monkeypatch.setattr(store, "WRITE_SECONDS", 0)
@@ -150,7 +150,7 @@ def test_a_renewal_without_an_answer_is_not_mistaken_for_another_runs(many, fron
 
 @pytest.mark.telling
 @on_every_server
-def test_of_two_writers_whose_answers_are_lost_one_wins_and_knows_it(front, url):
+def test_one_of_two_writers_with_lost_answers_wins_and_knows_it(front, url):
     place = RemotePlace(url=url, target="dev")
     ours, theirs = open_objects(place), open_objects(place)
     front.fail("^PUT .*/journal/1$", acts=True, times=1)
@@ -209,7 +209,7 @@ def test_credentials_that_expire_during_a_run_stop_it_before_its_next_call(many,
 
 @pytest.mark.telling
 @pytest.mark.parametrize("server", ["moto"], indirect=True)
-def test_a_wrong_clock_of_the_machine_is_reported(shop, front):
+def test_a_wrong_system_clock_is_reported(shop, front):
     front.fail(".", 403, code="RequestTimeTooSkewed")
 
     ran = shop.cli()
@@ -227,7 +227,7 @@ def impatient(monkeypatch):
 
 @on_every_server
 @pytest.mark.usefixtures("impatient")
-def test_a_store_that_takes_an_entry_and_never_says_so_stops_the_run_and_loses_nothing(many, front):
+def test_a_store_that_never_confirms_an_entry_stops_the_run_and_loses_nothing(many, front):
     """What the log has that the run does not know of is read by the next one."""
     front.fail(JOURNAL, acts=True, after=3)
 
@@ -270,7 +270,7 @@ def test_a_prefix_may_have_unusual_characters_and_is_only_its_own(server, tmp_pa
 
 
 @on_every_server
-def test_two_projects_in_one_bucket_do_not_meet(url, tmp_path, monkeypatch, stripe):
+def test_two_projects_in_one_bucket_stay_separate(url, tmp_path, monkeypatch, stripe):
     """Each has a folder of its own; one that takes the other's is stopped before it sends anything."""
     monkeypatch.setenv("STRIPE_API_KEY", Sandbox.api_key)
     first, second = (Business(root=tmp_path / name, stripe=stripe) for name in ("first", "second"))
@@ -325,7 +325,7 @@ VERSIONED = ["moto", pytest.param("versitygw", marks=pytest.mark.object_stores)]
 
 
 @pytest.mark.parametrize("server", VERSIONED, indirect=True)
-def test_a_bucket_that_keeps_versions_gives_a_damaged_object_back(shop, server, url):
+def test_a_versioned_bucket_restores_a_damaged_object(shop, server, url):
     """As the hint of `state-digest` says."""
     s3 = server.client()
     bucket = url.split("/")[2]

@@ -66,7 +66,7 @@ def until(condition, seconds=120):
         time.sleep(0.05)
 
 
-def test_who_holds_it_and_since_when_is_reported(shop, tmp_path):
+def test_the_holder_of_the_lease_is_reported_with_its_start_time(shop, tmp_path):
     with other_machine(shop, tmp_path) as theirs:
         theirs.start_run("20260101T000000-abcdef", command="run", target="dev")
         ran = shop.cli()
@@ -78,7 +78,7 @@ def test_who_holds_it_and_since_when_is_reported(shop, tmp_path):
     assert shop.cli().exit_code == 0
 
 
-def test_it_is_waited_for_as_long_as_one_says(shop, tmp_path):
+def test_a_run_waits_for_the_lease_as_long_as_the_option_says(shop, tmp_path):
     released = threading.Event()
 
     def hold():
@@ -117,7 +117,7 @@ def test_a_dead_runners_lease_is_taken_over_only_after_it_has_ended(shop, tmp_pa
         assert state.summary() == [("customers", "customer", 2)]
 
 
-def test_a_runner_that_has_lost_it_stops_before_its_next_call(shop, stripe, tmp_path):
+def test_a_runner_that_lost_the_lease_stops_before_its_next_call(shop, stripe, tmp_path):
     """The winner knows every call of the loser: none leaves whose intent it has not read."""
     many(shop)
     stripe.inject(Fault.latency(15.0, method="POST", path="^/v1/customers", count=None))
@@ -146,7 +146,7 @@ def test_a_runner_that_has_lost_it_stops_before_its_next_call(shop, stripe, tmp_
     assert stripe.count("customer") == ROWS
 
 
-def test_a_machine_that_slept_finds_its_place_taken(shop, stripe, tmp_path):
+def test_a_machine_that_slept_has_lost_its_lease(shop, stripe, tmp_path):
     """Stopped in the middle of its calls, it wakes up after another runner has done everything."""
     many(shop)
     stripe.inject(Fault.latency(0.3, method="POST", count=None))
@@ -185,7 +185,7 @@ def test_runners_whose_clocks_differ_create_each_object_once(shop, stripe, tmp_p
     assert stripe.count("customer") == 60
 
 
-def test_a_store_that_stops_to_answer_ends_the_run_before_its_lease_does(shop, server, stripe, monkeypatch):
+def test_a_store_that_stops_answering_ends_the_run_before_the_lease_expires(shop, server, stripe, monkeypatch):
     if server.process is None:
         pytest.skip("a folder always answers")
     from dbt_stripe_sync.state.remote import objects
@@ -228,7 +228,7 @@ LOOKING = [
 ]
 
 
-def test_a_state_that_another_machine_holds_can_be_looked_at(shop, tmp_path, objects):
+def test_a_state_that_another_machine_holds_can_be_read(shop, tmp_path, objects):
     """Its run is under way, and has written since the last snapshot."""
     shop.cli()
     shutil.rmtree(shop.root / ".stripe_sync")
@@ -252,14 +252,14 @@ def test_a_state_that_another_machine_holds_can_be_looked_at(shop, tmp_path, obj
         assert "error[state-leased]" in shop.cli("state", "forget", "customers", "1").text
 
 
-def test_a_state_whose_first_run_has_written_nothing_yet_cannot_be_looked_at(shop, tmp_path):
+def test_a_state_whose_first_run_has_written_nothing_yet_cannot_be_read(shop, tmp_path):
     with other_machine(shop, tmp_path):
         ran = shop.cli("runs")
 
     assert (ran.exit_code, "error[state-leased]" in ran.text) == (2, True)
 
 
-def test_a_snapshot_that_goes_while_it_is_looked_at_is_read_again(shop, tmp_path, monkeypatch):
+def test_a_snapshot_that_disappears_while_it_is_read_is_read_again(shop, tmp_path, monkeypatch):
     """The run that holds the state takes a snapshot of it during a run, again and again."""
     monkeypatch.setattr(replica, "ENTRIES_PER_SNAPSHOT", 1)
     monkeypatch.setattr(replica, "SHARE_OF_SNAPSHOT", 0.0)

@@ -36,7 +36,7 @@ def tables_of(path):
         return {name: state.execute(f'SELECT * FROM "{name}" ORDER BY ALL').fetchall() for name in tables}
 
 
-def test_a_machine_that_knows_nothing_finds_every_record(shop, stripe):
+def test_a_machine_without_a_copy_finds_every_record(shop, stripe):
     assert shop.cli().exit_code == 0
     forget(shop)
     shop.rows(
@@ -51,7 +51,7 @@ def test_a_machine_that_knows_nothing_finds_every_record(shop, stripe):
     assert stripe.count("customer") == 3
 
 
-def test_as_a_run_ends_all_is_in_one_snapshot_that_the_head_names(shop, objects):
+def test_a_finished_run_leaves_one_snapshot_that_the_head_names(shop, objects):
     shop.cli()
 
     head = json.loads(bytes(objects.get("head.json").bytes()))
@@ -96,7 +96,7 @@ def test_what_a_run_did_is_reported_by_another_machine(shop):
     assert str(shop.settings["state"]) in shop.cli("debug").text
 
 
-def test_what_was_forgotten_by_hand_is_forgotten_everywhere(shop, stripe):
+def test_records_forgotten_on_one_machine_are_forgotten_on_all(shop, stripe):
     shop.cli()
     assert shop.cli("state", "forget", "customers", "1").exit_code == 0
     forget(shop)
@@ -146,7 +146,7 @@ def test_a_snapshot_during_a_run_has_all_that_was_written_until_then(shop, monke
     assert len([name for name in names(objects) if name.startswith("snapshots/")]) == 3
 
 
-def test_a_state_without_values_leaves_none_in_the_bucket(shop, server, url):
+def test_a_state_without_values_puts_none_into_the_bucket(shop, server, url):
     shop.set(store_values=False)
     shop.rows("customers", *[(i, f"{SECRET}-{i}@example.com") for i in range(5)], columns="id int, email text")
 
@@ -170,7 +170,7 @@ def plain(body, name):
     return body
 
 
-def test_a_local_state_is_moved_and_never_passed_over(shop, stripe, tmp_path, url):
+def test_a_local_state_has_to_be_moved_and_is_never_ignored(shop, stripe, tmp_path, url):
     shop.settings.pop("state")
     shop.write_project()
     assert shop.cli().exit_code == 0
@@ -208,7 +208,7 @@ def test_a_copy_is_not_mistaken_for_the_state(shop, tmp_path):
     assert "unchanged" in shop.cli("plan", "--state-path", str(back)).text
 
 
-def test_a_state_of_an_earlier_format_is_brought_forward_once_for_all_machines(shop, monkeypatch):
+def test_a_state_of_an_earlier_format_is_migrated_once_for_all_machines(shop, monkeypatch):
     from dbt_stripe_sync.state import migrations, opening
 
     shop.cli()
@@ -225,7 +225,7 @@ def test_a_state_of_an_earlier_format_is_brought_forward_once_for_all_machines(s
     monkeypatch.setenv("STRIPE_API_KEY", shop.stripe.api_key)
 
 
-def test_nothing_of_it_is_imported_by_a_run_without_it(tmp_path):
+def test_a_run_with_a_local_state_imports_nothing_for_object_stores(tmp_path):
     import subprocess
     import sys
 
@@ -249,7 +249,7 @@ def test_nothing_of_it_is_imported_by_a_run_without_it(tmp_path):
         ("file://host/x", "is not the path of a folder"),
     ],
 )
-def test_a_url_that_cannot_be_is_refused_with_examples(shop, value, fault):
+def test_an_invalid_url_is_refused_with_examples(shop, value, fault):
     shop.set(state=value)
     ran = shop.cli()
     assert ran.exit_code == 2
@@ -262,7 +262,7 @@ def test_a_url_that_cannot_be_is_refused_with_examples(shop, value, fault):
     assert "error[bad-state-url]" in ran.text
 
 
-def test_a_copy_that_cannot_be_written_stops_the_run_and_leaves_no_hole(shop, monkeypatch):
+def test_a_copy_that_cannot_be_written_stops_the_run_and_leaves_no_gap(shop, monkeypatch):
     """The log has what the file refused: nothing more is written to either, and the next run replays it."""
     from dbt_stripe_sync.model.errors import StateError
 

@@ -90,7 +90,7 @@ def test_an_entry_that_is_missing_is_found(unfolded, objects):
     refused(unfolded, "state-incomplete")
 
 
-def test_a_store_that_was_set_back_is_older_than_what_the_machine_has_seen(shop, objects):
+def test_a_store_restored_to_an_earlier_point_is_detected(shop, objects):
     shop.cli()
     before = {name: bytes(objects.get(name).bytes()) for name in names(objects, None)}
     shop.rows("customers", (1, "x@example.com"), (2, "b@example.com"), columns="id int, email text")
@@ -104,7 +104,7 @@ def test_a_store_that_was_set_back_is_older_than_what_the_machine_has_seen(shop,
     assert str(shop.root / ".stripe_sync" / "dev.remote.duckdb") in refused(shop, "state-store-older").text
 
 
-def test_a_bucket_that_is_not_there_is_named(shop, server, url):
+def test_a_missing_bucket_is_named(shop, server, url):
     if server.process is None:
         pytest.skip("a folder is made")
     shop.set(state=url.replace("states-", "absent-"))
@@ -113,7 +113,7 @@ def test_a_bucket_that_is_not_there_is_named(shop, server, url):
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_store_that_is_away_is_reported(shop, server, monkeypatch):
+def test_an_unreachable_store_is_reported(shop, server, monkeypatch):
     if server.process is None:
         pytest.skip("a folder is always there")
     for name, value in server.environment.items():
@@ -156,7 +156,7 @@ def test_no_credentials_at_all_are_reported(shop, server, monkeypatch):
     refused(shop, "state-store-credentials")
 
 
-def test_the_library_is_asked_for_where_it_is_missing(shop, monkeypatch):
+def test_a_missing_library_is_reported_with_how_to_install_it(shop, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "obstore"]:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "obstore", None)
@@ -165,7 +165,7 @@ def test_the_library_is_asked_for_where_it_is_missing(shop, monkeypatch):
 
 
 @pytest.mark.parametrize("server", ["moto"], indirect=True)
-def test_a_store_that_ignores_conditions_is_refused_before_anything_is_there(shop, server, objects, monkeypatch):
+def test_a_store_that_ignores_conditions_is_refused_before_anything_is_written(shop, server, objects, monkeypatch):
     behind = server.environment["AWS_ENDPOINT_URL"]
     with Front(behind, drop=frozenset({"if-none-match", "if-match"})) as careless:
         monkeypatch.setenv("AWS_ENDPOINT_URL", careless.url)

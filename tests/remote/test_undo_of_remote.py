@@ -39,7 +39,7 @@ def test_another_machine_undoes_a_run(shop, stripe):
     assert sorted((change["action"], change["key"]) for change in shop.plan()) == [("create", "3"), ("update", "1")]
 
 
-def test_what_one_machine_has_put_back_another_does_not_put_back_again(shop, stripe):
+def test_what_one_machine_has_undone_another_does_not_undo_again(shop, stripe):
     changed = change_two_and_add_one(shop)
     shop.cli("undo", changed, "--yes")
     forget(shop)
@@ -64,7 +64,7 @@ def test_a_saved_undo_is_applied_by_another_machine(shop, stripe, tmp_path):
     assert emails(stripe) == ["a@example.com", "b@example.com"]
 
 
-def test_showing_what_an_undo_would_do_writes_nothing_to_the_store(shop, objects):
+def test_previewing_an_undo_writes_nothing_to_the_store(shop, objects):
     changed = change_two_and_add_one(shop)
     before = {meta["path"]: meta["e_tag"] for batch in objects.list() for meta in batch}
     forget(shop)

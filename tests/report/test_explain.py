@@ -41,7 +41,7 @@ def sdk_codes() -> set[str]:
     return set(re.findall(r'^\s+"([a-z0-9_]+)",$', sources, re.MULTILINE))
 
 
-def test_every_explained_code_is_one_of_stripes():
+def test_every_explained_code_exists_in_stripe():
     assert not set(BY_CODE) - sdk_codes()
 
 
@@ -106,7 +106,7 @@ def test_no_text_of_a_row_survives_between_quotes(value):
     assert shown == "Invalid value: '…'" or value not in shown
 
 
-def test_secrets_are_hidden_wherever_they_stand():
+def test_secrets_are_hidden_wherever_they_occur():
     assert hide_secrets(
         {"a": ["rk_live_abcd1234"], "client_secret": "x", "number": "INV-1", "card": {"number": 1}}
     ) == {
@@ -331,7 +331,7 @@ AS_STRIPE_SAYS_IT = [
 
 
 @pytest.mark.parametrize(("kind", "code", "param", "message", "meaning", "hint"), AS_STRIPE_SAYS_IT)
-def test_the_commonest_refusals_are_explained_right(kind, code, param, message, meaning, hint):
+def test_the_most_common_refusals_are_explained(kind, code, param, message, meaning, hint):
     failure = StripeFailure(type=kind[0], status=kind[1], code=code, param=param, message=message)
 
     found = explain(failure)
@@ -347,7 +347,7 @@ ODD = st.one_of(WORD, st.text(max_size=20), st.integers(), st.booleans(), st.non
 
 
 @given(st.sampled_from(OURS), st.sampled_from(["connection", "not_stripe", "redirect"]), st.dictionaries(WORD, ODD))
-def test_no_value_of_a_row_eats_a_word_of_a_sentence_of_our_own(text, kind, params):
+def test_no_value_of_a_row_hides_a_word_of_our_own_sentences(text, kind, params):
     failure = StripeFailure(type=kind, status=None if kind == "connection" else 302, message=text)
     change = make_change("1", params=params)
 
@@ -375,7 +375,7 @@ def test_an_explanation_keeps_its_words_whatever_the_names_in_it_are(text, sync,
 
 
 @pytest.mark.parametrize("name", ["dim_secret_santa", "my_secret_table2", "stg_secret_scores"])
-def test_the_name_of_a_model_is_no_client_secret(name):
+def test_the_name_of_a_model_is_not_mistaken_for_a_client_secret(name):
     assert hide_secrets(f"`{name}` is not in the warehouse") == f"`{name}` is not in the warehouse"
 
 

@@ -51,7 +51,7 @@ def failed_report(**given):
         (make_report(status=RunStatus.INTERRUPTED), "Interrupted after 0 changes"),
     ],
 )
-def test_the_headline_says_how_it_went(report, headline):
+def test_the_headline_tells_the_result(report, headline):
     assert f"<h1>{headline}</h1>" in render(report)
 
 
@@ -85,7 +85,7 @@ def test_a_failure_has_its_meaning_its_hint_and_the_shape_of_its_request():
     assert row[10]["calls"] == [["customer.create", None, {"email": "(text)", "card": {"number": "(hidden)"}}]]
 
 
-def test_no_value_of_a_row_is_in_the_page_unless_it_was_asked_for():
+def test_no_value_of_a_row_is_in_the_page_unless_requested():
     assert "x.com" not in render(failed_report())
     page = render(failed_report(), with_values=True)
     (row,) = island(page, "data")

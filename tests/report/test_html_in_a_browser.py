@@ -134,7 +134,7 @@ def test_all_changes_are_listed_and_counted(visit, small):
     assert page.locator("#count").inner_text() == "301 entries"
 
 
-def test_what_needs_a_look_comes_before_what_succeeded(visit, small):
+def test_results_that_need_attention_come_first(visit, small):
     page = visit(small)
 
     results = page.locator("#rows .row .c-result").all_inner_texts()
@@ -178,7 +178,7 @@ def test_each_object_leads_to_its_page_in_the_dashboard(visit, small):
     assert link.get_attribute("href") == f"{dashboard}/customers/{link.inner_text()}"
 
 
-def test_what_is_shown_can_be_taken_along_as_csv(visit, priced, tmp_path):
+def test_the_shown_rows_can_be_downloaded_as_csv(visit, priced, tmp_path):
     page = visit(priced)
     page.get_by_role("button", name="written 5").click()
 
@@ -211,7 +211,7 @@ def test_without_the_setting_no_amount_is_in_the_page(tmp_path):
     assert "31.50" not in price_page(tmp_path / "report.html", with_amounts=False).read_text()
 
 
-def test_words_results_and_syncs_narrow_the_list(visit, small):
+def test_search_results_and_syncs_filter_the_list(visit, small):
     page = visit(small)
 
     page.get_by_role("button", name="rejected 9").click()
@@ -261,7 +261,7 @@ def test_a_failure_opens_with_what_it_means_and_where_to_look(visit, small):
     assert "person7" not in detail.inner_text()
 
 
-def test_the_keyboard_is_enough(visit, small):
+def test_the_page_can_be_used_with_the_keyboard_alone(visit, small):
     page = visit(small)
 
     page.keyboard.press("/")
@@ -333,7 +333,7 @@ def test_every_text_can_be_read_against_what_is_behind_it(visit, small, scheme):
     assert [ratio for ratio in ratios if ratio[2] < 4.5] == []
 
 
-def test_paper_shows_rows_one_below_the_other(visit, small):
+def test_the_printed_page_lists_every_row(visit, small):
     page = visit(small)
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -343,7 +343,7 @@ def test_paper_shows_rows_one_below_the_other(visit, small):
 
 
 @pytest.mark.slow
-def test_fifty_thousand_changes_stay_quick(visit, tmp_path):
+def test_the_page_stays_fast_with_fifty_thousand_changes(visit, tmp_path):
     page = visit(write_page(tmp_path / "report.html", 50_000))
     took = page.evaluate(
         """() => {

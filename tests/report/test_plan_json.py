@@ -33,7 +33,7 @@ def test_an_empty_plan_is_a_document_too():
     assert read(make_plan())["changes"] == []
 
 
-def test_values_are_there_only_where_they_were_asked_for():
+def test_values_are_included_only_on_request():
     plan = make_plan([make_change("1", changed={"email": ("a@x.com", "b@x.com")}, params={"email": "b@x.com"})])
 
     assert "x.com" not in json.dumps(read(plan))
@@ -62,7 +62,7 @@ def test_references_secrets_and_unusual_values_have_a_form_too():
     }
 
 
-def test_an_object_that_the_plan_creates_can_be_what_a_call_is_sent_to():
+def test_a_call_can_target_an_object_that_the_plan_creates():
     target = Ref(sync="customers", key="7")
     change = make_change("1", Action.CREATE, calls=(PlannedCall(operation="create", target=target, params={}),))
 

@@ -51,7 +51,7 @@ def test_a_value_cannot_end_its_fence_or_make_html():
     assert "c\\<i\\>\\|" in text
 
 
-def test_nobody_is_mentioned_by_a_summary():
+def test_a_summary_mentions_nobody():
     problem = row_problem(None, summary="ask @octocat", hint="mail @org/team")
     text = render(make_plan([], [make_counts()], [problem]))
 
@@ -59,7 +59,7 @@ def test_nobody_is_mentioned_by_a_summary():
     assert "@org" not in text
 
 
-def test_a_comment_is_never_longer_than_its_host_takes():
+def test_a_comment_is_never_longer_than_its_host_accepts():
     changes = ListedChanges(
         make_change(f"{n:05}", changed={"name": ("x" * 90, f"{n}{'ü' * 900}")}) for n in range(3000)
     )

@@ -42,7 +42,7 @@ def test_a_plan_reads_counts_first_then_what_differs_then_what_to_do():
     )
 
 
-def test_old_and_new_values_are_seen_only_where_they_were_asked_for():
+def test_old_and_new_values_are_shown_only_on_request():
     changes = [make_change("42", changed={"email": ("old@x.com", "new@x.com"), "phone": ("+1", "")})]
     plan = make_plan(changes, [make_counts(rows=1, by_action={"update": 1}, calls=1)])
 
@@ -76,7 +76,7 @@ def test_old_and_new_values_are_seen_only_where_they_were_asked_for():
         ("metadata.note", "key sk_live_abcdefgh12345678", {}, "key sk_…"),
     ],
 )
-def test_values_are_shown_as_a_person_reads_them(path, value, desired, shown):
+def test_values_are_shown_in_readable_form(path, value, desired, shown):
     change = make_change("1", changed={path: (None, value)}, desired=desired)
     plan = make_plan([change], [make_counts(rows=1, by_action={"update": 1})])
 
@@ -275,7 +275,7 @@ def test_what_a_call_sends_besides_the_differing_fields_is_shown_under_them():
     ) in text
 
 
-def test_blanks_around_a_value_are_seen():
+def test_spaces_around_a_value_are_visible():
     changes = [make_change("42", changed={"email": ("bob@example.com", " bob@example.com ")})]
 
     text = render(make_plan(changes, [make_counts(rows=1, by_action={"update": 1})]), show_values=True)
@@ -320,7 +320,7 @@ def test_every_parameter_of_every_call_is_shown(first, second, before):
     assert unshown(make_plan([change], [make_counts(rows=1, by_action={"update": 1})])) == []
 
 
-def test_a_parameter_that_is_not_shown_is_noticed(monkeypatch):
+def test_the_check_notices_a_parameter_that_is_not_shown(monkeypatch):
     change = make_change(
         "1", params={"email": "a@x.com", "items": [{"id": "si_1"}]}, changed={"email": ("b", "a@x.com")}
     )

@@ -68,5 +68,5 @@ def test_a_key_cannot_move_the_cursor():
     assert "\x1b" not in render(row_problem("\x1b[2J"), row_problem("b\r\n"))
 
 
-def test_no_problem_is_no_line():
+def test_without_problems_nothing_is_printed():
     assert render() == ""

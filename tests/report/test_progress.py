@@ -59,7 +59,7 @@ def test_a_log_gets_a_line_every_ten_seconds():
     ]
 
 
-def test_a_machine_gets_one_event_a_line_and_every_failure():
+def test_a_program_gets_one_event_per_line_and_every_failure():
     stream, clock = io.StringIO(), Hands()
     follow(JsonLines(stream, clock=clock), clock=clock, changes=40)
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -116,7 +116,7 @@ def test_a_long_table_reports_while_it_is_read_and_compared():
     ]
 
 
-def test_many_failures_do_not_hide_how_far_it_is():
+def test_many_failures_do_not_hide_the_progress():
     stream, clock = io.StringIO(), Hands()
     progress = JsonLines(stream, clock=clock)
     progress.begin_apply(60)
@@ -152,14 +152,14 @@ def test_an_outcome_before_anything_is_sent_is_reported_too():
     assert (ended["event"], ended["done"], ended["failed"]) == ("ended", 1, 1)
 
 
-def test_a_run_does_not_end_because_nobody_reads_its_progress():
+def test_a_closed_progress_stream_does_not_end_a_run():
     stream = io.StringIO()
     stream.close()
     follow(PlainLines(stream))
     follow(JsonLines(stream))
 
 
-def test_silence_is_silent(capsys):
+def test_no_progress_display_prints_nothing(capsys):
     with NoDisplay() as progress:
         follow(progress)
 

@@ -24,7 +24,7 @@ def texts(file):
 
 
 @pytest.mark.parametrize("folder", sorted(p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != WITH_KEYS))
-def test_no_word_of_our_own_is_mistaken_for_a_key(folder):
+def test_no_word_of_the_program_is_mistaken_for_a_key(folder):
     for file in (PACKAGE / folder).rglob("*.py"):
         for text in texts(file):
             assert hide_keys(text) == text, file
@@ -62,7 +62,7 @@ def test_a_key_is_hidden_wherever_it_is(key, around):
 
 @pytest.mark.parametrize("word", ["sk_test_", "rk_live_", "sk_org_", "sk_test_…", "pk_customers", "dim_secret_santa"])
 @pytest.mark.parametrize("around", ["begins with {}, or", "{}", "`{}`", "({})", "{}.", "it is {} or {}"])
-def test_a_prefix_or_a_name_is_none(word, around):
+def test_a_prefix_or_a_name_is_not_a_key(word, around):
     text = around.format(word, word)
 
     assert hide_keys(text) == text

@@ -13,7 +13,7 @@ from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report.run_json import build_results, write_results
 
 
-def test_the_document_says_what_became_of_every_change(tmp_path):
+def test_the_document_has_the_result_of_every_change(tmp_path):
     outcomes = [
         make_outcome(make_change("1", Action.CREATE, changed={"email": (None, "a@x.com")}), stripe_id="cus_new"),
         make_outcome(
@@ -63,7 +63,7 @@ def test_the_document_says_what_became_of_every_change(tmp_path):
     assert failure["hint"].startswith("fix it in the model")
 
 
-def test_no_value_of_a_row_is_written_unless_it_was_asked_for(tmp_path):
+def test_no_value_of_a_row_is_written_unless_requested(tmp_path):
     call = PlannedCall(operation="create", target=None, params={"name": "Zoë Quux", "card": {"number": "4242"}})
     change = make_change("1", Action.CREATE, changed={"name": (None, "Zoë Quux")}, calls=(call,))
     failure = email_failure(message="No good: zoë quux (mail zoe@example.com) with sk_test_abcdefgh")
@@ -83,7 +83,7 @@ def test_no_value_of_a_row_is_written_unless_it_was_asked_for(tmp_path):
     assert "4242" not in text
 
 
-def test_an_object_that_was_never_created_can_be_what_a_call_was_for():
+def test_a_call_can_have_targeted_an_object_that_was_never_created():
     call = PlannedCall(operation="create", target=Ref(sync="customers", key="7"), params={})
     change = make_change("1", Action.CREATE, calls=(call,))
     report = make_report([make_outcome(change, Status.SKIPPED)])
@@ -93,7 +93,7 @@ def test_an_object_that_was_never_created_can_be_what_a_call_was_for():
     assert result["calls"][0]["target"] == {"$ref": ["customers", "7"]}
 
 
-def test_what_is_written_piece_by_piece_is_what_is_built_at_once(tmp_path):
+def test_writing_in_pieces_gives_the_same_document_as_building_it_at_once(tmp_path):
     report = make_report([make_outcome(make_change(str(n))) for n in range(50)], [make_counts(rows=50)])
     write_results(report, tmp_path / "r.json")
 
@@ -103,7 +103,7 @@ def test_what_is_written_piece_by_piece_is_what_is_built_at_once(tmp_path):
     assert written == json.loads(json.dumps(built))
 
 
-def test_the_file_is_whole_or_as_it_was(tmp_path):
+def test_the_file_is_replaced_completely_or_not_at_all(tmp_path):
     path = tmp_path / "r.json"
     write_results(make_report(), path)
     before = path.read_text()

@@ -20,7 +20,7 @@ def render(report, **given) -> str:
     return "\n".join(render_run(report, **given))
 
 
-def test_a_run_in_which_everything_succeeded_is_three_facts():
+def test_a_successful_run_is_summarized_in_three_lines():
     outcomes = [
         make_outcome(make_change("1")),
         make_outcome(make_change("2", Action.CREATE)),
@@ -71,13 +71,13 @@ def test_failures_are_reported_by_cause_with_what_stripe_said_and_what_to_do():
     assert "Some rows or models were not synced (exit 1)." in text
 
 
-def test_stripes_message_is_shown_as_it_is_where_values_were_asked_for():
+def test_stripes_message_is_shown_verbatim_if_values_were_requested():
     report = make_report([make_outcome(make_change("1"), Status.REJECTED)], [make_counts(rows=1)])
 
     assert "Invalid email address: jo@@example" in render(report, show_values=True)
 
 
-def test_what_may_have_happened_is_not_called_failed():
+def test_an_unknown_outcome_is_not_reported_as_failed():
     outcomes = [
         make_outcome(make_change("1"), Status.UNKNOWN, failure=StripeFailure(type="connection", message="reset")),
         make_outcome(make_change("2"), Status.SKIPPED, reason="customers/1 was not written", request_id=None),
@@ -103,7 +103,7 @@ def test_rows_rejected_before_they_were_sent_are_reported_too():
     assert "  in 2 rows: 1, 2\n" in text
 
 
-def test_what_an_earlier_run_left_open_is_reported_though_its_sync_is_not_in_this_one():
+def test_changes_left_open_by_an_earlier_run_are_reported_even_without_their_sync():
     text = render(make_report([make_outcome(make_change("1", sync="old"))], [make_counts(rows=1, same=1)]))
 
     assert "? old: of an earlier run, 1 written" in text

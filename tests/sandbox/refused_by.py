@@ -6,10 +6,10 @@ from test_refusals import REFUSALS
 
 _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
     "test_sandbox_billing.py": {
-        "test_a_canceled_subscription_is_over": ("limits.check_frozen", "subscriptions._cancel"),
+        "test_a_canceled_subscription_has_ended": ("limits.check_frozen", "subscriptions._cancel"),
         "test_a_credit_grant_can_be_voided_once": ("metering._void_grant",),
         "test_a_credit_note_reduces_what_an_open_invoice_asks": ("credit_notes._build",),
-        "test_a_declined_card_can_be_an_error": ("cycles.collect_first",),
+        "test_a_declined_card_is_an_error_on_request": ("cycles.collect_first",),
         "test_a_feature_is_attached_to_a_product_once": ("catalog._attach_feature",),
         "test_a_quote_is_drafted_opened_and_accepted_into_a_subscription": ("quotes._check",),
         "test_a_resource_without_rules_of_its_own_can_be_created_changed_and_listed": ("work.get",),
@@ -28,13 +28,13 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
             "metering._check_payload",
             "metering.count_event",
         ),
-        "test_pending_items_are_drawn_when_asked_and_fixed_once_finalized": ("invoice_items._check_editable",),
+        "test_pending_items_are_pulled_in_on_request_and_fixed_once_finalized": ("invoice_items._check_editable",),
     },
     "test_sandbox_customers_and_prices.py": {
         "test_a_coupon_keeps_its_terms": ("checking._fields", "family.own_id"),
         "test_a_deleted_customer_stays_visible_as_deleted_and_leaves_the_lists": ("work._own",),
         "test_a_lookup_key_has_one_holder_and_can_be_transferred": ("prices._take_lookup_key",),
-        "test_a_plan_brings_its_product": ("plans._product",),
+        "test_a_plan_creates_its_product": ("plans._product",),
         "test_a_price_that_is_invalid_is_refused": (
             "prices._product_of",
             "strictness.enforce_rules",
@@ -63,7 +63,7 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
         "test_a_key_with_other_parameters_is_an_idempotency_error": ("idempotency.begin",),
         "test_a_page_has_1_to_100_objects": ("listing.read_limit",),
         "test_a_query_that_stripe_does_not_understand_is_refused": ("search._clause", "search.parse_query"),
-        "test_a_reading_key_may_not_write": ("service.authenticate",),
+        "test_a_read_only_key_may_not_write": ("service.authenticate",),
         "test_a_wrong_parameter_is_refused_in_stripes_words": (
             "checking._enum_parser",
             "checking._hash_parser",
@@ -74,7 +74,7 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
     "test_sandbox_stream.py": {
         "test_a_body_that_is_not_json_is_refused": ("v2.parse_body",),
         "test_a_session_lasts_a_quarter_of_an_hour_by_the_sandboxs_clock": ("service._place_of_session",),
-        "test_what_is_no_event_has_the_whole_request_refused": (
+        "test_an_invalid_event_rejects_the_whole_request": (
             "checking._string",
             "streaming._take_events",
             "streaming._with_moment",
@@ -92,7 +92,7 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
         "test_a_tax_behavior_is_final_once_it_is_set": ("limits.check_set_once",),
         "test_an_archived_tax_rate_stays_and_is_not_used_for_anything_new": ("rates.read_rates",),
         "test_a_sandbox_can_require_payment_methods_as_stripe_does": ("limits.check_chargeable",),
-        "test_an_invoice_has_up_to_250_items_and_draws_no_more": ("limits.check_invoice_room",),
+        "test_an_invoice_has_up_to_250_items_and_pulls_in_no_more": ("limits.check_invoice_room",),
         "test_an_update_of_a_schedules_phases_needs_an_anchor": ("schedules._check_anchor",),
         "test_products_by_id_are_not_paged_by_id": ("listing.list_objects",),
     },

@@ -24,11 +24,11 @@ HERE = Path(__file__).parent
 WRITE = "`python tests/sandbox/rule_pages.py` writes it anew"
 
 
-def test_the_page_of_the_rules_is_what_the_code_says():
+def test_the_page_of_the_rules_matches_the_code():
     assert RULES_PAGE.read_text() == render_rules(), WRITE
 
 
-def test_the_guesses_of_the_sandbox_page_are_those_of_the_code():
+def test_the_guesses_of_the_sandbox_page_match_the_code():
     assert guesses_on_page() == render_guesses(), WRITE
 
 
@@ -37,7 +37,7 @@ def test_every_guess_is_marked_where_the_code_makes_it():
     assert sorted(marked) == sorted(GUESSES)
 
 
-def test_every_function_that_refuses_says_on_what_ground():
+def test_every_refusal_names_its_source():
     assert sorted(read_refusals()) == sorted(GROUNDS)
 
 

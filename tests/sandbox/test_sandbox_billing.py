@@ -79,7 +79,7 @@ def test_paying_the_first_invoice_activates(api, subscribe):
     assert api.subscriptions.retrieve(made.id).status == "active"
 
 
-def test_a_declined_card_can_be_an_error(subscribe, sandbox):
+def test_a_declined_card_is_an_error_on_request(subscribe, sandbox):
     with pytest.raises(stripe.CardError):
         subscribe(default_payment_method="pm_card_chargeDeclined", payment_behavior="error_if_incomplete")
     assert sandbox.count("subscription") == 0
@@ -125,7 +125,7 @@ def test_always_invoice_bills_the_difference_at_once(api, subscribe, clock):
     assert (invoice.billing_reason, invoice.status, invoice.total) == ("subscription_update", "paid", 1000)
 
 
-def test_cancellation_at_the_period_end_can_be_taken_back(api, subscribe):
+def test_cancellation_at_the_period_end_can_be_undone(api, subscribe):
     made = subscribe()
     ending = api.subscriptions.update(made.id, {"cancel_at_period_end": True})
     assert ending.cancel_at == ending.to_dict()["items"]["data"][0]["current_period_end"]
@@ -134,7 +134,7 @@ def test_cancellation_at_the_period_end_can_be_taken_back(api, subscribe):
     assert (kept.cancel_at, kept.canceled_at, kept.status) == (None, None, "active")
 
 
-def test_a_canceled_subscription_is_over(api, subscribe, customer):
+def test_a_canceled_subscription_has_ended(api, subscribe, customer):
     made = subscribe()
     assert api.subscriptions.cancel(made.id).status == "canceled"
     assert refused(api.subscriptions.cancel, made.id).http_status == 404
@@ -279,7 +279,7 @@ def test_each_status_allows_its_own_actions(api, invoice, status, action):
         refused(act, invoice)
 
 
-def test_pending_items_are_drawn_when_asked_and_fixed_once_finalized(api, customer):
+def test_pending_items_are_pulled_in_on_request_and_fixed_once_finalized(api, customer):
     item = api.invoice_items.create({"customer": customer, "amount": 700, "currency": "usd"})
     assert api.invoices.create({"customer": customer}).total == 0
     drawn = api.invoices.create({"customer": customer, "pending_invoice_items_behavior": "include"})
@@ -295,7 +295,7 @@ def test_pending_items_are_drawn_when_asked_and_fixed_once_finalized(api, custom
     assert api.invoices.update(drawn.id, {"metadata": {"a": "b"}}).metadata["a"] == "b"
 
 
-def test_a_deleted_draft_gives_its_items_back(api, customer, invoice):
+def test_a_deleted_draft_releases_its_items(api, customer, invoice):
     api.invoices.delete(invoice)
     assert [i.amount for i in api.invoice_items.list({"customer": customer, "pending": True}).data] == [700]
 
@@ -331,7 +331,7 @@ def test_an_automatic_draft_is_finalized_and_charged_after_an_hour(api, customer
     assert api.invoices.retrieve(made).status == "paid"
 
 
-def test_a_preview_computes_and_keeps_nothing(api, customer, price, subscribe, sandbox):
+def test_a_preview_computes_and_stores_nothing(api, customer, price, subscribe, sandbox):
     running = subscribe()
     before = {kind: sandbox.count(kind) for kind in ("invoice", "subscription", "invoice_item", "subscription_item")}
     changed = {"items": [{"id": first_item(running), "quantity": 3}], "proration_behavior": "none"}
@@ -426,7 +426,7 @@ def test_a_credit_grant_can_be_voided_once(api, customer):
     refused(api.billing.credit_grants.void_grant, grant.id)
 
 
-def test_a_payment_link_takes_new_quantities_and_is_archived(api, price):
+def test_a_payment_link_accepts_new_quantities_and_can_be_archived(api, price):
     link = api.payment_links.create({"line_items": [{"price": price(100), "quantity": 1}]})
     (item,) = api.payment_links.line_items.list(link.id).data
     api.payment_links.update(link.id, {"line_items": [{"id": item.id, "quantity": 4}], "active": False})

@@ -48,7 +48,7 @@ def test_tax_ids_belong_to_their_customer(api):
     assert api.customers.tax_ids.list(made.id).data == []
 
 
-def test_an_own_id_can_be_used_once(api, product):
+def test_a_custom_id_can_be_used_once(api, product):
     again = refused(api.products.create, {"id": product.id, "name": "Again"})
     assert (again.http_status, again.code) == (400, "resource_already_exists")
 
@@ -62,7 +62,7 @@ def test_a_product_with_prices_is_archived_not_deleted(api, product):
     assert refused(api.products.retrieve, empty.id).http_status == 404
 
 
-def test_a_price_is_immutable_but_for_a_few_fields(api, product):
+def test_a_price_is_immutable_except_for_a_few_fields(api, product):
     price = api.prices.create({"product": product.id, "currency": "USD", "unit_amount": 500, "recurring": MONTHLY})
     assert (price.currency, price.type, price.recurring.usage_type) == ("usd", "recurring", "licensed")
     assert refused(api.prices.update, price.id, {"unit_amount": 600}).code == "parameter_unknown"
@@ -135,7 +135,7 @@ def test_only_one_active_promotion_code_has_a_code(api):
     assert refused(api.promotion_codes.update, first.id, {"active": True}).code == "resource_already_exists"
 
 
-def test_a_plan_brings_its_product(api):
+def test_a_plan_creates_its_product(api):
     plan = api.plans.create(
         {"currency": "usd", "interval": "month", "amount_decimal": "10.5", "product": {"name": "Gold"}}
     )

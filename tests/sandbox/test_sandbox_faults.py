@@ -47,7 +47,7 @@ def test_a_500_is_replayed_for_its_key(api, sandbox, after_effect):
 
 
 @pytest.mark.parametrize("after_effect", [False, True])
-def test_a_503_is_not_kept(api, sandbox, after_effect):
+def test_a_503_is_not_saved(api, sandbox, after_effect):
     sandbox.inject(Fault.status_code(503, after_effect=after_effect))
     with pytest.raises(stripe.APIError):
         api.customers.create({}, KEY)
@@ -57,7 +57,7 @@ def test_a_503_is_not_kept(api, sandbox, after_effect):
 
 
 @pytest.mark.parametrize("reason", ["global-rate", "global-concurrency", "endpoint-rate", "resource-specific"])
-def test_a_429_names_its_reason_and_is_not_kept(api, sandbox, reason):
+def test_a_429_names_its_reason_and_is_not_saved(api, sandbox, reason):
     sandbox.inject(Fault.rate_limited(reason))
     with pytest.raises(stripe.RateLimitError) as limited:
         api.customers.create({}, KEY)
@@ -86,7 +86,7 @@ def test_other_refusals_leave_the_key_free(api, sandbox, fault, status):
     assert api.customers.create({}, KEY).id
 
 
-def test_an_answer_that_is_not_json(api, sandbox):
+def test_an_answer_can_be_something_other_than_json(api, sandbox):
     sandbox.inject(Fault.not_json())
     with pytest.raises(stripe.APIError, match="Invalid response body"):
         api.customers.create({}, KEY)
@@ -165,7 +165,7 @@ def test_live_meter_events_have_a_budget_of_their_own(clock, client_of, key, tak
         assert sandbox.count("billing.meter_event", livemode=key.startswith("sk_live")) == taken
 
 
-def test_stopping_drops_what_still_hangs(client_of):
+def test_stopping_drops_hanging_requests(client_of):
     sandbox = Sandbox().start()
     sandbox.inject(Fault.hang())
     failed = []

@@ -54,7 +54,7 @@ def test_intervals_keep_the_anchors_day(anchor, interval, count, expected):
     st.integers(1, 3),
     st.integers(-100, 100),
 )
-def test_a_moment_is_in_its_period(anchor, interval, count, days):
+def test_a_moment_belongs_to_its_period(anchor, interval, count, days):
     moment = anchor + days * 86_400
     start, end = period_at(anchor, interval, count, moment)
     assert start <= moment < end

@@ -43,7 +43,7 @@ def start(tmp_path):
         process.stdout.close()
 
 
-def test_a_killed_sandbox_comes_back_with_its_objects_and_saved_answers(start):
+def test_a_restarted_sandbox_has_its_objects_and_saved_answers(start):
     process, url = start()
     made = api_of(url).customers.create({"email": "a@example.com"}, {"idempotency_key": "k"})
     gone = api_of(url).customers.create({}).id
@@ -59,7 +59,7 @@ def test_a_killed_sandbox_comes_back_with_its_objects_and_saved_answers(start):
     assert api_of(url).customers.create({}).id not in {made.id, gone}
 
 
-def test_the_controls_steer_a_sandbox_in_another_process(start):
+def test_the_controls_work_on_a_sandbox_in_another_process(start):
     _, url = start()
     control(url, "/faults", "POST", Fault.cut().as_json())
     with pytest.raises(stripe.APIConnectionError):
@@ -84,7 +84,7 @@ def test_the_controls_steer_a_sandbox_in_another_process(start):
         ("/clock", "POST", {"advance": -1}, 400),
     ],
 )
-def test_a_wrong_control_says_so(sandbox, path, method, body, status):
+def test_an_unknown_control_is_an_error(sandbox, path, method, body, status):
     with pytest.raises(urllib.error.HTTPError) as answer:
         control(sandbox.url, path, method, body)
     assert answer.value.code == status
@@ -100,6 +100,6 @@ def test_a_file_that_is_not_a_data_file_is_left_alone(tmp_path):
     assert path.read_text() == "dear diary" * 100
 
 
-def test_a_taken_port_is_an_error(sandbox):
+def test_a_port_in_use_is_an_error(sandbox):
     with pytest.raises(OSError, match="address already in use"):
         Sandbox(port=int(sandbox.url.rsplit(":", 1)[1])).start()

@@ -64,7 +64,7 @@ def test_a_wrong_key_is_401_and_does_not_come_back_in_the_answer(connect, key):
     assert f": {key}" not in str(refused.value)
 
 
-def test_a_reading_key_may_not_write(connect):
+def test_a_read_only_key_may_not_write(connect):
     reader = connect("rk_test_read1").v1
     reader.customers.list()
     with pytest.raises(stripe.PermissionError) as refused:
@@ -84,7 +84,7 @@ def test_live_and_test_mode_and_accounts_do_not_share_objects(connect, sandbox):
     assert other.accounts.retrieve_current().id == "acct_other"
 
 
-def test_an_account_may_have_a_name_such_as_stripes_own(connect):
+def test_an_account_id_may_look_like_stripes(connect):
     client = connect("sk_test_acct_1AbCdEfGhIjKlMnO_1")
 
     assert client.v1.accounts.retrieve_current().id == "acct_1AbCdEfGhIjKlMnO"
@@ -145,7 +145,7 @@ def test_a_page_has_1_to_100_objects(api, limit):
         api.customers.list({"limit": limit})
 
 
-def test_lists_filter(api, clock):
+def test_lists_apply_their_filters(api, clock):
     a = api.customers.create({"email": "a@example.com"})
     clock.seconds += 10
     b = api.customers.create({"email": "b@example.com"})
@@ -157,7 +157,7 @@ def test_lists_filter(api, clock):
     assert [c.id for c in api.customers.list({"email": "b@example.com"}).data] == [b.id, a.id]
 
 
-def test_search_lags_behind_and_then_follows(api, clock):
+def test_search_lags_behind_and_then_catches_up(api, clock):
     made = api.customers.create({"email": "Ada@example.com", "metadata": {"user_id": "7"}})
 
     def find(query):

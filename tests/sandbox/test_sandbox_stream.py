@@ -57,17 +57,17 @@ def test_a_session_lasts_a_quarter_of_an_hour_by_the_sandboxs_clock(sandbox, acc
 
 
 @pytest.mark.parametrize("key", ["token_unknown", Sandbox.api_key, ""])
-def test_only_a_sessions_token_opens_the_stream(sandbox, account, key):  # noqa: ARG001 - the account has a meter
+def test_only_a_session_token_is_valid_for_the_stream(sandbox, account, key):  # noqa: ARG001 - the account has a meter
     streaming = client(sandbox, key or " ").v2.billing.meter_event_stream
     assert failure(streaming.create, {"events": [EVENT]}).http_status == 401
 
 
-def test_a_token_opens_nothing_but_the_stream(sandbox, account):
+def test_a_token_is_valid_only_for_the_stream(sandbox, account):
     token = account.v2.billing.meter_event_session.create().authentication_token
     assert failure(client(sandbox, token).v1.customers.list).http_status == 401
 
 
-def test_a_key_that_only_reads_gets_no_session(sandbox):
+def test_a_read_only_key_gets_no_session(sandbox):
     create = client(sandbox, "rk_test_read00000000").v2.billing.meter_event_session.create
     assert failure(create).http_status == 403
 
@@ -97,7 +97,7 @@ def test_an_identifier_counts_once_a_day_whichever_way_it_comes(sandbox, account
     assert made["e1"] == before[0]["created"] + DAY
 
 
-def test_what_is_wrong_with_an_event_is_not_reported_and_the_event_is_not_kept(sandbox, send, clock):
+def test_an_event_that_is_wrong_is_dropped_without_a_report(sandbox, send, clock):
     late = datetime.fromtimestamp(clock.seconds - 36 * DAY, UTC).isoformat()
     wrong = [
         {**EVENT, "identifier": "w1", "event_name": "others"},
@@ -125,7 +125,7 @@ def test_what_is_wrong_with_an_event_is_not_reported_and_the_event_is_not_kept(s
         ({}, "Missing required param: events"),
     ],
 )
-def test_what_is_no_event_has_the_whole_request_refused(sandbox, account, params, message):
+def test_an_invalid_event_rejects_the_whole_request(sandbox, account, params, message):
     token = account.v2.billing.meter_event_session.create().authentication_token
     good = params.get("events") and {**params, "events": [*params["events"], {**EVENT, "identifier": "good"}]}
     refused = failure(client(sandbox, token).v2.billing.meter_event_stream.create, good or params)
@@ -150,7 +150,7 @@ def test_a_body_that_is_not_json_is_refused(sandbox, account):  # noqa: ARG001 -
     assert "could not parse JSON" in orjson.loads(refused.value.read())["error"]["message"]
 
 
-def test_a_request_that_failed_is_carried_out_anew_under_its_key(sandbox, account):
+def test_a_failed_request_is_executed_again_under_its_key(sandbox, account):
     token = account.v2.billing.meter_event_session.create().authentication_token
     streaming = client(sandbox, token).v2.billing.meter_event_stream
     sandbox.inject(Fault.status_code(500, path="meter_event_stream"))

@@ -51,7 +51,7 @@ def subscribe(api, customer, price):
 
 
 @pytest.mark.parametrize(("resource", "status", "rule", "change"), FROZEN_CASES)
-def test_a_status_fixes_what_its_row_says(api, sandbox, resource, status, rule, change):
+def test_a_status_fixes_the_fields_of_its_row(api, sandbox, resource, status, rule, change):
     object_id = make_in_status(api, sandbox, resource, status)
     service = getattr(api, f"{resource}s")
     error = refused(service.update, object_id, change)
@@ -77,7 +77,7 @@ def test_a_customer_has_subscriptions_and_pending_items_in_one_currency(api, cus
     assert api.subscriptions.create(euros).currency == "eur"
 
 
-def test_an_open_quote_holds_its_customers_currency(api, customer, price):
+def test_an_open_quote_fixes_its_customers_currency(api, customer, price):
     quote = api.quotes.create({"customer": customer, "line_items": [{"price": price(currency="eur")}]}).id
     api.quotes.finalize_quote(quote)
     assert "currency eur" in str(
@@ -168,7 +168,7 @@ def test_a_customer_has_up_to_500_subscriptions(api, subscribe, price, customer,
     )
 
 
-def test_an_invoice_has_up_to_250_items_and_draws_no_more(api, customer):
+def test_an_invoice_has_up_to_250_items_and_pulls_in_no_more(api, customer):
     item = {"customer": customer, "amount": 100, "currency": "usd"}
     for _ in range(251):
         api.invoice_items.create(item)
@@ -349,7 +349,7 @@ def test_a_live_webhook_is_called_by_https(connect):
 
 
 @pytest.mark.parametrize("path", ["nonsense", "email", "metadata", "test_clock.nonsense", "subscriptions.customer"])
-def test_a_property_that_is_no_object_cannot_be_expanded(api, customer, path):
+def test_a_property_that_is_not_an_object_cannot_be_expanded(api, customer, path):
     for call in (
         lambda: api.customers.retrieve(customer, {"expand": [path]}),
         lambda: api.customers.list({"expand": [f"data.{path}"]}),

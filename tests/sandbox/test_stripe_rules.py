@@ -75,7 +75,7 @@ def test_the_sandbox_refuses_what_a_rule_forbids(served, resource, operation):
 
 
 @pytest.mark.parametrize("own", ["currency", "restrictions.minimum_amount_currency"])
-def test_the_own_currency_of_what_is_there_is_known(own):
+def test_the_currency_of_an_existing_object_is_known(own):
     name = {"currency": "price"}.get(own, "promotion_code")
     options: dict[str, Any] = {"currency_options": {"usd": {"unit_amount": 5}}}
     known: dict[str, Any] = {"currency": "usd"}
@@ -104,7 +104,7 @@ def test_the_amounts_in_other_currencies_are_of_the_prices_scheme(scheme, option
     assert not list(kept)
 
 
-def test_what_an_object_has_besides_a_parameter_is_known():
+def test_other_fields_of_an_existing_object_are_known():
     options = {"currency_options": {"eur": {"amount_off": 5}}}
     assert [v.path for v in check_rules("coupon", "update", options, known={"percent_off": 10})] == [
         ("currency_options",)
@@ -112,7 +112,7 @@ def test_what_an_object_has_besides_a_parameter_is_known():
     assert not list(check_rules("coupon", "update", options, known={"amount_off": 10}))
 
 
-def test_a_plan_foresees_no_guess_and_no_time_unless_it_says_when():
+def test_a_plan_checks_no_guesses_and_no_times_without_a_clock():
     late = {"cancel_at": NOW - 1, "billing_cycle_anchor": NOW - 1, "customer": "cus_1", "items": [{"price": "price_1"}]}
     assert not list(check_rules("subscription", "create", late))
     assert [v.path for v in check_rules("subscription", "create", late, now=NOW)] == [("billing_cycle_anchor",)]
@@ -183,7 +183,7 @@ TAX_IDS = {
 
 
 @pytest.mark.parametrize("type_", [*VAT_FORMS, *GUESSED_FORMS])
-def test_every_form_accepts_what_stripes_page_shows_and_not_twice_of_it(type_):
+def test_every_tax_id_format_accepts_stripes_example_and_not_its_repetition(type_):
     for value in TAX_IDS[type_].split():
         given = {"type": type_, "value": value}
         assert not list(check_rules("tax_id", "create", given, guesses=True)), value
@@ -191,7 +191,7 @@ def test_every_form_accepts_what_stripes_page_shows_and_not_twice_of_it(type_):
         assert [(v.path, v.code) for v in wrong] == [(("value",), "tax_id_invalid")], value
 
 
-def test_a_plan_foresees_the_forms_of_vat_numbers_alone():
+def test_a_plan_checks_only_the_formats_of_vat_numbers():
     assert list(check_rules("tax_id", "create", {"type": "eu_vat", "value": "nonsense"}))
     assert not list(check_rules("tax_id", "create", {"type": "us_ein", "value": "nonsense"}))
 

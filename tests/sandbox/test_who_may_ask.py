@@ -53,7 +53,7 @@ def ask(sandbox):
         {"Origin": "http://evil.example", "Content-Type": "text/plain"},
     ],
 )
-def test_a_page_of_a_stranger_gets_403(ask, sandbox, api, method, path, headers):
+def test_a_page_of_another_origin_gets_403(ask, sandbox, api, method, path, headers):
     api.customers.create({"email": "a@example.com"})
     assert ask(method, path, **headers) == 403
     assert sandbox.count("customer") == 1
@@ -75,6 +75,6 @@ def test_http_basic_is_the_documented_form(ask, sandbox, given, status):
     assert ask("GET", "/v1/customers", Authorization=f"Basic {text}") == status
 
 
-def test_a_key_that_is_no_base64_is_wrong(ask):
+def test_a_key_that_is_not_base64_is_invalid(ask):
     assert ask("GET", "/v1/customers", Authorization="Basic %%%") == 401
     assert ask("GET", "/v1/customers", Authorization="Digest abc") == 401

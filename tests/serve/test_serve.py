@@ -129,7 +129,7 @@ def test_deliveries_are_synced_one_at_a_time_in_their_order(shop, start):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_what_is_queued_and_what_is_running_is_queued_again_after_a_restart(shop, start, number):
+def test_queued_and_running_deliveries_are_queued_again_after_a_restart(shop, start, number):
     run = shop.build()
     shop.cloud.fail(f"/runs/{run.id}/", 429, times=4, headers={"Retry-After": "3"})
     server = start()
@@ -152,7 +152,7 @@ def test_what_is_queued_and_what_is_running_is_queued_again_after_a_restart(shop
 # ── what is refused ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_nothing_that_is_not_signed_is_queued(shop, start):
+def test_an_unsigned_delivery_is_never_queued(shop, start):
     body = event(shop.build().id)
     server = start()
     wrong = ["", "0" * 64, sign(body + b" "), sign(body)[:-1], f"Bearer {sign(body)}", "ü" * 64]
@@ -186,7 +186,7 @@ def ask_raw(server, body, headers, *, send=None):
         return received
 
 
-def test_a_body_that_is_too_large_is_refused_however_it_comes(shop, start):
+def test_a_body_that_is_too_large_is_refused_with_or_without_a_length(shop, start):
     server = start()
     large = event(1, runReason="x" * 200_000)
     pieces = [b"%x\r\n%s\r\n" % (len(part), part) for part in (large[:100_000], large[100_000:])]
@@ -202,7 +202,7 @@ def test_a_body_that_is_too_large_is_refused_however_it_comes(shop, start):
     assert rows(shop) == []
 
 
-def test_a_signed_body_that_is_no_event_is_refused(shop, start):
+def test_a_signed_body_that_is_not_an_event_is_refused(shop, start):
     server = start()
     bodies = [b"", b"[]", b"3", b"{", b'{"eventType": "job.run.completed", "data": 3}', event(0), event(-1)]
     bodies += [event(1, id=""), event(1, id="x" * 500), event("1; drop"), event(1) + b"}", b"\xff\xfe", b'"x"']
@@ -214,7 +214,7 @@ def test_a_signed_body_that_is_no_event_is_refused(shop, start):
     assert rows(shop) == []
 
 
-def test_events_that_ask_for_no_sync_are_answered_and_ignored(shop, start):
+def test_events_that_need_no_sync_are_answered_and_ignored(shop, start):
     server = start("--job", "7")
     others = [
         event(1, kind="job.run.started", runStatus="Running", runStatusCode=3),
@@ -236,7 +236,7 @@ def test_events_that_ask_for_no_sync_are_answered_and_ignored(shop, start):
     assert rows(shop) == []
 
 
-def test_a_run_that_a_later_one_has_followed_is_left_to_that_ones_delivery(shop, start):
+def test_a_run_followed_by_a_later_one_is_superseded_by_it(shop, start):
     early, late = shop.build(), shop.build()
     server = start()
 
@@ -248,7 +248,7 @@ def test_a_run_that_a_later_one_has_followed_is_left_to_that_ones_delivery(shop,
     assert rows(shop, "id, state") == [("wev_early", "superseded"), ("wev_late", "succeeded")]
 
 
-def test_deliveries_out_of_order_leave_the_tables_to_the_latest_run(shop, start):
+def test_deliveries_out_of_order_sync_only_the_latest_run(shop, start):
     """dbt Cloud repeats an early delivery for hours, and it arrives after that of the next run."""
     early, late = shop.build(), shop.build()
     server = start()
@@ -262,7 +262,7 @@ def test_deliveries_out_of_order_leave_the_tables_to_the_latest_run(shop, start)
     assert rows(shop, "id, state") == [("wev_late", "succeeded"), ("wev_early", "superseded")]
 
 
-def test_a_run_that_was_retried_from_its_failure_is_synced_and_the_failed_one_is_left(shop, start):
+def test_a_run_retried_from_failure_is_synced_and_the_failed_one_is_skipped(shop, start):
     """dbt Cloud makes a run of its own for a retry, with the steps that failed or were skipped."""
     failed = shop.cloud.add_run(
         dbt("dbt build", ERROR, manifest=shop.manifest, run_results=results(customers="error")), status=ERROR
@@ -325,7 +325,7 @@ def children(process):
     return Path(f"/proc/{process}/task/{process}/children").read_text().split()
 
 
-def test_a_body_that_never_arrives_keeps_nobody_waiting(shop, start):
+def test_a_body_that_never_arrives_blocks_nobody(shop, start):
     """Somebody who sends a byte a minute holds no place that a delivery needs, and is let go."""
     run = shop.build()
     server = start()
@@ -408,7 +408,7 @@ def test_no_secret_is_in_a_page_a_log_or_a_file(shop, start):
 PAGES = ("/", "/metrics", "/runs/1/log", "/runs/1/report")
 
 
-def test_pages_are_for_this_machine_unless_there_is_a_password(shop, start):
+def test_pages_are_local_only_unless_there_is_a_password(shop, start):
     run = shop.build()
     server = start()
     server.deliver(event(run.id))
@@ -420,7 +420,7 @@ def test_pages_are_for_this_machine_unless_there_is_a_password(shop, start):
         assert server.get("/healthz", **headers).status == 200
 
 
-def test_a_password_opens_the_pages_from_elsewhere(start):
+def test_a_password_gives_access_from_other_machines(start):
     server = start("--host", "0.0.0.0", DBT_STRIPE_SYNC_SERVE_PASSWORD="correct horse")  # noqa: S104 - in a test
     server.url = server.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
     basic = {name: base64.b64encode(f"me:{name}".encode()).decode() for name in ("correct horse", "wrong")}
@@ -440,7 +440,7 @@ def test_without_a_password_other_machines_see_no_page(start):
     assert "DBT_STRIPE_SYNC_SERVE_PASSWORD" in server.get("/").text
 
 
-def test_nothing_of_a_delivery_acts_in_the_page(start):
+def test_nothing_of_a_delivery_is_executed_in_the_page(start):
     server = start()
     server.deliver(event(555, jobName="<script>alert(1)</script>"))
     server.wait()
@@ -452,7 +452,7 @@ def test_nothing_of_a_delivery_acts_in_the_page(start):
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_no_other_file_can_be_asked_for(start):
+def test_no_other_file_can_be_requested(start):
     server = start()
 
     for path in ("/runs/../../x", "/runs/1/..%2f..%2fdev.duckdb", "/runs/1/secret", "/queue.sqlite3"):
@@ -462,7 +462,7 @@ def test_no_other_file_can_be_asked_for(start):
 # ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_all_that_is_missing_is_reported_at_once(shop, monkeypatch):
+def test_everything_missing_is_reported_at_once(shop, monkeypatch):
     for name in ("DBT_CLOUD_WEBHOOK_SECRET", "DBT_CLOUD_API_TOKEN", "DBT_CLOUD_ACCOUNT_ID"):
         monkeypatch.delenv(name)
 
@@ -482,7 +482,7 @@ def test_two_servers_do_not_share_a_queue(shop, start):
     assert "error[serve-in-use]" in ran.text
 
 
-def test_a_port_that_is_taken_is_reported(shop, start):
+def test_a_port_in_use_is_reported(shop, start):
     port = urlsplit(start().url).port
 
     ran = shop.cli("serve", "--port", str(port), "--folder", str(shop.root / "other"))
@@ -531,7 +531,7 @@ def test_the_metrics_are_what_prometheus_reads(shop, start):
 
 
 @given(body=st.binary(max_size=200), other=st.binary(max_size=200), header=st.text(max_size=80))
-def test_only_the_digest_of_the_very_body_is_a_signature(body, other, header):
+def test_only_the_digest_of_the_exact_body_is_a_signature(body, other, header):
     assert is_signed(body, sign(body), SECRET)
     assert is_signed(body, sign(body).upper(), SECRET)
     assert is_signed(body, sign(other), SECRET) is (body == other)

@@ -90,7 +90,7 @@ def write_page(options, ends):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 380])
 @pytest.mark.parametrize("history", HISTORIES)
-def test_everything_fits_and_can_be_read(browser, options, tmp_path, history, width, scheme):
+def test_everything_fits_and_is_readable(browser, options, tmp_path, history, width, scheme):
     ends, headline = HISTORIES[history]
     page = write_page(options, ends)
     requests, errors = [], []

@@ -145,37 +145,37 @@ def over_json(encoded):
 
 @CALM
 @given(PARAMS)
-def test_parameters_come_back_as_they_were(params):
+def test_parameters_survive_a_round_trip(params):
     assert decode_params(over_json(encode_params(params))) == params
 
 
 @CALM
 @given(CHANGES)
-def test_changes_come_back_as_they_were(change):
+def test_changes_survive_a_round_trip(change):
     assert decode_change(over_json(encode_change(change))) == change
 
 
 @CALM
 @given(INTENTS)
-def test_intents_come_back_as_they_were(intent):
+def test_intents_survive_a_round_trip(intent):
     assert decode_intent(over_json(encode_intent(intent))) == intent
 
 
 @CALM
 @given(PROBLEMS)
-def test_problems_come_back_as_they_were(problem):
+def test_problems_survive_a_round_trip(problem):
     assert decode_problem(over_json(encode_problem(problem))) == problem
 
 
 @CALM
 @given(FAILURES)
-def test_failures_come_back_as_they_were(failure):
+def test_failures_survive_a_round_trip(failure):
     assert decode_failure(over_json(encode_failure(failure))) == failure
 
 
 @CALM
 @given(OWED)
-def test_owed_steps_come_back_as_they_were(step):
+def test_owed_steps_survive_a_round_trip(step):
     assert decode_owed(over_json(encode_owed(step))) == step
 
 
@@ -194,20 +194,20 @@ def test_counts_of_earlier_formats_are_read():
         (decode_owed, {"id": "a", "params": {}, "action": "archive"}),
     ],
 )
-def test_what_is_of_another_form_is_refused(decode, raw):
+def test_values_of_another_type_are_refused(decode, raw):
     with pytest.raises(ValueError, match=r"Expected|Invalid|missing"):
         decode(raw)
 
 
 @CALM
 @given(COUNTS)
-def test_counts_come_back_as_they_were(counts):
+def test_counts_survive_a_round_trip(counts):
     assert decode_counts(over_json(encode_counts(counts))) == counts
 
 
 @CALM
 @given(HEADERS)
-def test_headers_come_back_as_they_were(header):
+def test_headers_survive_a_round_trip(header):
     assert decode_header(over_json(encode_header(header))) == header
 
 
@@ -235,7 +235,7 @@ def test_canonical_text_of_a_reference_names_its_row():
 @pytest.mark.parametrize(
     "value", [1.5, Decimal("1.5"), datetime.now(UTC), timedelta(1), b"x", {"a": [{"b": 0.1}]}, {1, 2}]
 )
-def test_what_stripe_cannot_take_has_no_canonical_text(value):
+def test_values_that_stripe_does_not_accept_have_no_canonical_text(value):
     with pytest.raises(TypeError, match="has no canonical form"):
         canonical({"value": value})
 

@@ -60,7 +60,7 @@ def has_values(path):
     return [name for name, data in files(path).items() if b"@example.com" in data]
 
 
-def test_what_was_under_way_is_nowhere_in_the_file(sealed, path):
+def test_values_of_settled_changes_are_nowhere_in_the_file(sealed, path):
     with sealed() as state:
         state.seal()
         send(state)
@@ -74,7 +74,7 @@ def test_what_was_under_way_is_nowhere_in_the_file(sealed, path):
         assert state.serial > 0
 
 
-def test_an_open_intent_stays_exact_and_others_leave_nothing(sealed, path):
+def test_only_open_intents_keep_their_exact_values(sealed, path):
     with sealed() as state:
         state.seal()
         send(state)
@@ -109,7 +109,7 @@ def test_a_state_that_stores_values_is_not_rewritten(opened, path):
     assert has_values(path) == [path.name]
 
 
-def test_where_it_cannot_be_rewritten_the_state_stays_whole_and_the_next_time_does_it(sealed, path):
+def test_a_state_that_cannot_be_rewritten_stays_intact_and_is_rewritten_next_time(sealed, path):
     in_the_way = path.with_name(f"{path.name}.fresh")
     with sealed() as state:
         state.seal()
@@ -127,7 +127,7 @@ def test_where_it_cannot_be_rewritten_the_state_stays_whole_and_the_next_time_do
     assert has_values(path) == []
 
 
-def test_killed_before_the_fresh_file_takes_its_place_the_old_one_is_whole(sealed, path):
+def test_a_kill_before_the_new_file_is_in_place_leaves_the_old_one_intact(sealed, path):
     with sealed() as state:
         state.seal()
     command = [sys.executable, "-c", KILLED_IN_BETWEEN, str(path), str(Path(__file__).parent)]

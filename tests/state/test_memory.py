@@ -12,7 +12,7 @@ from dbt_stripe_sync.state.memory import MEGABYTE, choose_megabytes, choose_thre
 from dbt_stripe_sync.state.place import StatePlace
 
 
-def test_a_container_with_less_than_its_machine_is_what_counts(tmp_path):
+def test_a_containers_memory_limit_counts_if_it_is_below_the_machines(tmp_path):
     (tmp_path / "memory.max").write_text(f"{512 * MEGABYTE}\n")
     assert read_megabytes((tmp_path / "memory.max", tmp_path / "absent")) == 512
 
@@ -23,12 +23,12 @@ def test_a_container_without_a_limit_has_what_its_machine_has(tmp_path):
 
 
 @pytest.mark.parametrize(("machine", "chosen"), [(512, 256), (1_200, 300), (65_536, 384)])
-def test_a_quarter_is_taken_within_bounds(machine, chosen, monkeypatch):
+def test_duckdb_gets_a_quarter_of_the_memory_within_bounds(machine, chosen, monkeypatch):
     monkeypatch.setattr("dbt_stripe_sync.state.memory.read_megabytes", lambda: machine)
     assert choose_megabytes(None) == chosen
 
 
-def test_what_is_set_is_what_duckdb_may_take(tmp_path):
+def test_duckdb_gets_the_configured_memory(tmp_path):
     place = StatePlace(path=tmp_path / "state.duckdb", memory_mb=300)
     with open_state(place, identity=None, clock=SystemClock()) as state:
         (limit,) = state.workspace.execute("SELECT current_setting('memory_limit')").fetchone()

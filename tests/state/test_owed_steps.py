@@ -52,7 +52,7 @@ def test_a_step_that_is_done_is_no_longer_owed(state):
     assert [step.id for step in state.owed()] == ["prices/1!2"]
 
 
-def test_what_a_person_settles_is_that_of_one_row(state):
+def test_settling_affects_one_row_only(state):
     commit(state, owed_of("1", 1), owed_of("2", 2))
     state.settle("prices", "1")
 

@@ -70,7 +70,7 @@ def test_the_state_is_created_on_first_use_for_its_owner_only(opened, path):
     assert (path.parent / ".gitignore").read_text() == "*\n"
 
 
-def test_a_folder_that_was_there_gets_no_gitignore(opened, path):
+def test_an_existing_folder_gets_no_gitignore(opened, path):
     path.parent.mkdir()
     with opened():
         pass
@@ -106,7 +106,7 @@ def test_a_state_of_another_account_mode_or_project_is_refused(opened, name, oth
     assert "--state-path" in problem.hint
 
 
-def test_looking_at_a_state_needs_no_identity(opened):
+def test_reading_a_state_needs_no_identity(opened):
     with opened() as state:
         state.put_records([record_of()], "run-1")
     with opened(identity=None) as state:
@@ -152,7 +152,7 @@ def test_a_duckdb_shell_that_has_the_file_open_is_distinguished_from_a_run(opene
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing of ours" * 1000, b"SQLite format 3\x00" + b"\x00" * 5000])
-def test_a_file_that_is_no_state_is_left_as_it_is(opened, path, content):
+def test_a_file_that_is_not_a_state_is_left_unchanged(opened, path, content):
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(StateError) as caught, opened():
@@ -163,7 +163,7 @@ def test_a_file_that_is_no_state_is_left_as_it_is(opened, path, content):
     assert path.read_bytes() == content
 
 
-def test_somebody_elses_duckdb_file_is_left_as_it_is(opened, path):
+def test_a_foreign_duckdb_file_is_left_unchanged(opened, path):
     path.parent.mkdir()
     with duckdb.connect(str(path)) as connection:
         connection.execute("CREATE TABLE orders(id INTEGER)")
@@ -173,7 +173,7 @@ def test_somebody_elses_duckdb_file_is_left_as_it_is(opened, path):
         assert connection.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("orders",)]
 
 
-def test_a_state_that_lost_its_end_is_damaged_and_stays(opened, path):
+def test_a_truncated_state_is_reported_as_damaged_and_kept(opened, path):
     with opened() as state:
         state.workspace.execute(
             "INSERT INTO records SELECT 'customers', md5(i::VARCHAR), 'customer', 'cus', sha256(i::VARCHAR), '', 1, "
@@ -227,7 +227,7 @@ def test_a_folder_that_may_not_be_written_is_named(opened, path):
         pass
 
 
-def test_a_place_that_can_be_no_folder_is_named(tmp_path, clock):
+def test_a_path_that_cannot_be_a_folder_is_named(tmp_path, clock):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(StateError) as caught,

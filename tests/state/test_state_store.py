@@ -29,7 +29,7 @@ def test_an_intent_is_open_until_its_outcome_closes_it(opened):
         assert state.record("customers", "1") == record_of()
 
 
-def test_an_intent_that_moved_on_replaces_what_it_was(state, clock):
+def test_an_intent_that_advanced_replaces_its_earlier_version(state, clock):
     change = change_of()
     moved = intent_of(change, step=1, stripe_id="cus_9", key_sent_at=clock.now(), key_spent=True)
     state.commit([intent_of(change)], [])
@@ -37,7 +37,7 @@ def test_an_intent_that_moved_on_replaces_what_it_was(state, clock):
     assert list(state.open_intents()) == [moved]
 
 
-def test_an_unknown_outcome_leaves_its_intent_open_and_the_record_as_it_was(state):
+def test_an_unknown_outcome_leaves_its_intent_open_and_the_record_unchanged(state):
     change = change_of()
     state.put_records([record_of(params={"email": "old"})], "run-0")
     state.commit([intent_of(change)], [])
@@ -60,7 +60,7 @@ def test_a_success_without_a_record_removes_the_rows(state):
     assert [record.key for record in state.list_records("customers")] == ["2"]
 
 
-def test_a_rejection_without_a_record_leaves_the_rows_as_it_was(state):
+def test_a_rejection_without_a_record_leaves_the_row_unchanged(state):
     state.put_records([record_of("1")], "run-0")
     state.commit([], [outcome_of(change_of("1"), Status.REJECTED, failure=FAILURE)])
     assert state.record("customers", "1") == record_of("1")
@@ -90,7 +90,7 @@ def test_the_same_key_in_two_syncs_is_two_records(state):
     assert state.summary() == [("customers", "customer", 1)]
 
 
-def test_the_serial_moves_with_every_write_of_records_and_intents_and_with_nothing_else(state):
+def test_the_serial_increases_with_writes_of_records_and_intents_only(state):
     start = state.serial
     state.start_run("run-1", command="run", target="dev")
     assert state.serial == start
@@ -126,7 +126,7 @@ def test_a_failed_write_says_what_is_safe_and_later_writes_continue(state):
     assert len(list(state.open_intents())) == 1
 
 
-def test_a_commit_of_200_among_100_000_records_is_quick(state):
+def test_a_commit_of_200_among_100_000_records_is_fast(state):
     state.workspace.execute(
         "INSERT INTO records SELECT 'customers', i::VARCHAR, 'customer', 'cus_' || i, '{}', md5(i::VARCHAR), i, NULL, "
         "false, false, 'r', now(), now(), NULL, false FROM range(100000) AS t(i)"
@@ -164,7 +164,7 @@ def test_a_run_can_be_reported_after_the_state_is_closed(opened, clock):
         assert state.report("run-404") is None
 
 
-def test_a_run_that_was_killed_is_called_interrupted_and_still_has_its_outcomes(opened, clock):
+def test_a_killed_run_is_shown_as_interrupted_with_its_outcomes(opened, clock):
     with opened() as state:
         state.start_run("run-1", command="run", target="dev")
         state.commit([], [outcome_of(change_of(), finished_at=clock.now())])
@@ -179,7 +179,7 @@ def test_a_run_that_was_killed_is_called_interrupted_and_still_has_its_outcomes(
         assert len(list(report.outcomes)) == 1
 
 
-def test_a_run_that_was_killed_runs_no_longer_for_whoever_looks(opened):
+def test_a_killed_run_is_not_shown_as_running(opened):
     with opened() as state:
         state.start_run("run-1", command="run", target="dev")
         assert state.runs()[0].status is RunStatus.RUNNING

@@ -18,7 +18,7 @@ def others_may_read(folder):
     return [file.name for file in folder.rglob("*") if file.is_file() and file.stat().st_mode & 0o077]
 
 
-def test_a_state_behind_a_link_stays_behind_it_and_is_rewritten_there(customers, tmp_path):
+def test_a_state_behind_a_symbolic_link_is_rewritten_at_its_target(customers, tmp_path):
     volume = tmp_path / "volume"
     volume.mkdir()
     customers.cli()
@@ -53,7 +53,7 @@ def test_the_log_of_a_state_behind_a_link_is_its_owners_alone(opened, path, tmp_
         os.umask(mask)
 
 
-def test_a_state_that_is_moved_away_during_a_run_takes_nothing_more(opened, path):
+def test_nothing_is_written_to_a_state_that_was_moved_away_during_a_run(opened, path):
     with opened() as state:
         state.put_records([record_of("1")], "run-1")
         path.rename(path.with_name("away.duckdb"))
@@ -76,7 +76,7 @@ def test_a_targets_name_leads_to_no_other_folder(customers, target):
     assert list(customers.root.parent.glob("*.duckdb")) == []
 
 
-def test_a_syncs_name_is_no_path(customers):
+def test_a_syncs_name_is_never_used_as_a_path(customers):
     customers.sync("customers", name="../../x", resource="customer", key="id", fields={"email": "email"})
     ran = customers.cli()
     assert (ran.exit_code, "error[bad-name]" in ran.text) == (2, True)
@@ -123,7 +123,7 @@ def test_an_export_with_a_row_that_no_state_can_have_is_refused_as_a_whole(opene
 
 
 @pytest.mark.parametrize("table", ["records", "meta"])
-def test_a_file_that_is_no_parquet_is_no_trouble_with_the_disk(opened, path, tmp_path, table):
+def test_a_file_that_is_not_parquet_is_not_reported_as_a_disk_problem(opened, path, tmp_path, table):
     export = tmp_path / "export"
     with opened() as state:
         state.put_records([record_of("1")], "run-1")

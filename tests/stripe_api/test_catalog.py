@@ -106,7 +106,7 @@ def param(resource, path):
         ("billing.meter_event", "payload", ParamKind.MAP),
     ],
 )
-def test_a_parameter_has_the_kind_that_stripe_takes(resource, path, kind):
+def test_a_parameter_has_the_type_that_stripe_expects(resource, path, kind):
     assert param(resource, path).kind is kind
 
 
@@ -141,7 +141,7 @@ def test_marks_come_from_creation_and_update_together():
         ("subscription", "cancel_at", True),
     ],
 )
-def test_what_an_update_can_empty_is_known(resource, path, clearable):
+def test_parameters_that_an_update_can_clear_are_known(resource, path, clearable):
     assert param(resource, path).clearable is clearable
 
 
@@ -155,7 +155,7 @@ def test_parents_in_the_url_are_parameters():
     assert (customer.in_path, customer.required, customer.immutable) == (True, True, True)
 
 
-def test_a_resource_without_updates_is_all_fixed():
+def test_a_resource_without_updates_is_immutable():
     params = CATALOG.resources["billing.meter_event"].params
 
     assert all(param.immutable for param in params.values())
@@ -185,7 +185,7 @@ def test_a_resource_is_found_by_other_spellings(spelling, name):
         ("zzz", None),
     ],
 )
-def test_a_wrong_name_suggests_the_one_that_was_meant(wrong, meant):
+def test_a_misspelled_name_gets_a_suggestion(wrong, meant):
     assert CATALOG.suggest(wrong) == meant
 
 

@@ -13,7 +13,7 @@ def words(param: Param, path: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def test_the_catalog_knows_what_only_an_update_takes():
+def test_the_catalog_knows_what_only_an_update_accepts():
     found: dict[str, tuple[str, ...]] = {}
     for resource in read_catalog().resources.values():
         for param in resource.params.values():
@@ -29,7 +29,7 @@ def test_the_catalog_knows_what_only_an_update_takes():
     }
 
 
-def test_they_are_found_wherever_they_stand():
+def test_update_only_keywords_are_found_at_any_depth():
     phases = read_catalog().resources["subscription_schedule"].params["phases"]
     value = [{"end_date": 1_800_000_000}, {"end_date": "now", "trial_end": "now"}]
 

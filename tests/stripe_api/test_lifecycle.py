@@ -55,7 +55,7 @@ def test_what_replaces_an_object_can_be_carried_out(name):
         assert rule.reason
 
 
-def test_no_row_of_data_is_for_a_resource_that_is_not_there():
+def test_every_lifecycle_is_for_an_existing_resource():
     assert set(LIFECYCLES) <= set(CATALOG.names())
     assert set(REFUSED) <= set(CATALOG.names())
     assert not set(LIFECYCLES) & set(REFUSED)
@@ -103,11 +103,11 @@ def test_only_a_draft_invoice_is_deleted():
 @pytest.mark.parametrize(
     "name", ["payout", "transfer", "refund", "charge", "checkout.session", "account_link", "token"]
 )
-def test_money_on_the_move_and_tokens_are_refused_with_a_reason(name):
+def test_payments_transfers_and_tokens_are_refused_with_a_reason(name):
     assert lifecycle_of(name).refused
 
 
-def test_what_is_never_updated_has_no_such_mode():
+def test_a_resource_without_updates_has_no_update_mode():
     assert lifecycle_of("billing.meter_event").modes == {Mode.INSERT}
     assert lifecycle_of("customer.tax_id").modes == {Mode.INSERT, Mode.UPSERT}
 

@@ -64,11 +64,11 @@ def test_what_cannot_be_sent_exactly_is_refused_without_showing_it(amount, curre
     assert (refused.value.code, str(refused.value)) == (code, reason)
 
 
-def test_parts_of_a_cent_are_kept_where_stripe_takes_them():
+def test_fractions_of_a_cent_are_kept_if_stripe_accepts_them():
     assert to_minor_units("0.000125", "usd", whole=False) == Decimal("0.0125")
 
 
-def test_parts_of_a_cent_end_at_twelve_places():
+def test_fractions_of_a_cent_have_at_most_twelve_digits():
     with pytest.raises(MoneyError, match=r"more decimals in the smallest unit \(13\) than Stripe accepts \(12\)"):
         to_minor_units("0.000000000000001", "usd", whole=False)
 
@@ -86,7 +86,7 @@ amounts_with = st.sampled_from(sorted(CURRENCIES)).flatmap(
 
 
 @given(amounts_with)
-def test_every_amount_of_every_currency_comes_back_as_it_was(case):
+def test_every_amount_of_every_currency_survives_a_round_trip(case):
     currency, amount = case
 
     minor = to_minor_units(amount, currency)

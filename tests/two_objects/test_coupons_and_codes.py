@@ -61,7 +61,7 @@ def test_a_changed_coupon_keeps_its_code_alive(offers):
     offers.check_settled()
 
 
-def test_a_changed_coupon_takes_all_of_its_codes_along(offers):
+def test_a_changed_coupon_moves_all_of_its_codes(offers):
     codes = [(f"c{n}", f"CODE{n}", "summer", "a") for n in range(5)]
     write(offers, 10, *codes)
     offers.succeeds()
@@ -111,7 +111,7 @@ def test_a_coupon_whose_code_cannot_follow_is_left_alone(offers):
     offers.check_settled()
 
 
-def test_a_coupon_that_holds_a_code_of_somebody_elses_is_left_alone_and_the_code_named(offers):
+def test_a_coupon_with_someone_elses_code_is_left_alone_and_the_code_named(offers):
     (coupon,) = offers.objects("coupon")
     theirs = offers.hand.v1.promotion_codes.create(
         {"promotion": {"type": "coupon", "coupon": coupon["id"]}, "code": "FRIENDS"}
@@ -186,7 +186,7 @@ def test_a_coupon_and_its_codes_that_leave_together_end_together(offers):
     [Fault.forbidden, Fault.conflict, lambda **match: Fault.status_code(500, **match), Fault.cut],
     ids=["403", "409", "500", "cut after the effect"],
 )
-def test_whichever_step_is_refused_the_next_run_brings_it_to_its_end(offers, method, path, fault):
+def test_whichever_step_is_refused_the_next_run_completes_it(offers, method, path, fault):
     write(offers, 20)
     offers.stripe.inject(fault(count=None, method=method, path=path))
 

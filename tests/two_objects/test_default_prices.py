@@ -53,7 +53,7 @@ def chosen_by_hand(shop):
     return shop
 
 
-def test_a_replaced_default_price_hands_the_product_on_and_then_ends(chosen_by_hand):
+def test_a_replaced_default_price_is_archived_after_the_product_has_the_new_one(chosen_by_hand):
     write(chosen_by_hand, ("basic_m", 2500))
 
     planned = chosen_by_hand.run("plan", "--show-values")
@@ -138,7 +138,7 @@ def test_a_default_price_of_somebody_elses_product_is_left_alone_and_the_product
     assert (amounts(foreign_product), default_of(foreign_product)) == ([1000], 1000)
 
 
-def test_with_move_holders_it_is_moved_and_that_is_shown(foreign_product):
+def test_with_move_holders_the_default_price_is_moved_and_the_plan_shows_it(foreign_product):
     (product,) = foreign_product.objects("product")
     foreign_product.business.models["prices"]["meta"]["stripe_sync"]["options"] = {"move_holders": True}
     foreign_product.business.write_manifest()
@@ -218,7 +218,7 @@ def test_a_new_product_comes_with_its_prices_and_its_default_price(shop):
     shop.check_settled()
 
 
-def test_a_product_whose_default_price_is_rejected_is_there_without_it_and_gets_it_later(shop):
+def test_a_product_whose_default_price_is_rejected_gets_it_later(shop):
     open_shop(shop, back=True)
     write(shop, ("basic_m", None))
 
@@ -231,7 +231,7 @@ def test_a_product_whose_default_price_is_rejected_is_there_without_it_and_gets_
     shop.check_settled()
 
 
-def test_a_default_price_that_becomes_null_is_taken_off_the_product(shop):
+def test_a_default_price_that_becomes_null_is_removed_from_the_product(shop):
     open_shop(shop, back=True)
     shop.succeeds()
     write(shop, ("basic_m", 1000), default=None)
@@ -242,7 +242,7 @@ def test_a_default_price_that_becomes_null_is_taken_off_the_product(shop):
     shop.check_settled()
 
 
-def test_a_mapped_default_price_is_known_again_after_the_state_was_lost(shop):
+def test_a_mapped_default_price_is_recognized_after_a_lost_state(shop):
     open_shop(shop, back=True)
     shop.succeeds()
     shop.business.state.unlink()
@@ -253,7 +253,7 @@ def test_a_mapped_default_price_is_known_again_after_the_state_was_lost(shop):
     assert (amounts(shop), default_of(shop)) == ([1000], 1000)
 
 
-def test_a_product_and_its_default_price_that_leave_together_are_both_dealt_with(shop):
+def test_a_default_price_removed_with_its_product_stays_active_and_is_reported(shop):
     open_shop(shop, back=True)
     shop.rows(
         "products",

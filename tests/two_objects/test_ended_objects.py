@@ -38,7 +38,7 @@ def test_an_ended_subscription_stays_ended(subscribed):
     subscribed.check_settled()
 
 
-def test_an_ended_subscription_does_not_mind_that_its_price_is_replaced(subscribed):
+def test_replacing_a_price_does_not_affect_ended_subscriptions(subscribed):
     subscribed.rows("prices", ("m", 500), columns="id text, cents int")
     subscribed.sync(
         "prices",
@@ -72,7 +72,7 @@ def test_an_ended_subscription_does_not_mind_that_its_price_is_replaced(subscrib
     subscribed.check_settled()
 
 
-def test_an_ended_subscription_is_known_again_after_the_state_was_rebuilt(subscribed):
+def test_an_ended_subscription_is_recognized_after_a_rebuild(subscribed):
     subscribed.business.state.unlink()
 
     subscribed.succeeds("state", "rebuild")
@@ -83,7 +83,7 @@ def test_an_ended_subscription_is_known_again_after_the_state_was_rebuilt(subscr
     subscribed.check_settled()
 
 
-def test_an_ended_subscription_is_known_again_by_the_first_run_without_a_state(subscribed):
+def test_an_ended_subscription_is_recognized_by_the_first_run_without_a_state(subscribed):
     subscribed.business.state.unlink()
 
     subscribed.succeeds()
@@ -93,7 +93,7 @@ def test_an_ended_subscription_is_known_again_by_the_first_run_without_a_state(s
     subscribed.check_settled()
 
 
-def test_an_ended_subscription_that_was_forgotten_is_known_again(subscribed):
+def test_a_forgotten_ended_subscription_is_recognized(subscribed):
     subscribed.succeeds("state", "forget", "subs", "s1")
 
     subscribed.succeeds()
@@ -102,7 +102,7 @@ def test_an_ended_subscription_that_was_forgotten_is_known_again(subscribed):
     subscribed.check_settled()
 
 
-def test_with_restart_it_begins_again_exactly_once(subscribed):
+def test_with_restart_an_ended_subscription_is_created_again_exactly_once(subscribed):
     subscribed.business.models["subs"]["meta"]["stripe_sync"]["when_ended"] = "restart"
     subscribed.business.write_manifest()
     subscribed.succeeds()

@@ -105,7 +105,7 @@ def test_what_is_owed_is_counted_by_runs_and_in_the_results(shop):
     assert "owed" in ran.text
 
 
-def test_what_a_person_settles_is_never_sent_again(shop):
+def test_a_settled_step_is_never_sent_again(shop):
     open_shop(shop)
     shop.succeeds()
     old = olds(shop)
@@ -133,7 +133,7 @@ def test_settling_a_row_that_owes_nothing_says_so(shop):
     assert "Traceback" not in ran.text
 
 
-def test_an_end_that_somebody_did_by_hand_meanwhile_is_no_longer_owed(shop):
+def test_an_end_done_by_hand_meanwhile_is_no_longer_owed(shop):
     open_shop(shop)
     shop.succeeds()
     old = olds(shop)
@@ -212,7 +212,7 @@ def test_a_row_that_leaves_the_model_still_owes_the_end_of_what_was_replaced(sho
 
 
 @pytest.mark.telling
-def test_a_row_that_goes_back_to_what_it_was_ends_up_with_one_object(shop):
+def test_a_row_that_reverts_its_change_has_one_object(shop):
     prices = REPLACED[0]
     shop.rows("products", ("p", "Desk"), columns="id text, name text")
     shop.sync("products", resource="product", fields={"name": "name"})
@@ -232,7 +232,7 @@ def test_a_row_that_goes_back_to_what_it_was_ends_up_with_one_object(shop):
     shop.check_settled()
 
 
-def test_what_is_owed_is_tried_without_a_look_where_no_reads_are_left(shop):
+def test_owed_steps_are_retried_without_a_read_if_no_reads_are_left(shop):
     open_shop(shop)
     shop.succeeds()
     old = olds(shop)

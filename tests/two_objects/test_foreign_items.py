@@ -77,7 +77,7 @@ def addon(shop):
     ],
     ids=["its price is replaced", "a quantity", "an item of ours leaves", "one takes another's place", "everything"],
 )
-def test_an_item_that_somebody_else_has_added_stays(subscribed, prices, lines, after):
+def test_an_item_that_someone_else_added_stays(subscribed, prices, lines, after):
     theirs = addon(subscribed)
     write(subscribed, prices, lines)
 
@@ -96,7 +96,7 @@ def test_a_change_of_something_else_sends_no_items(subscribed):
     assert items(subscribed) == [(300, 1), (500, 1), (1000, 1)]
 
 
-def test_with_items_owned_it_goes_and_the_plan_says_so(subscribed):
+def test_with_items_owned_all_someone_elses_item_is_removed_and_the_plan_shows_it(subscribed):
     theirs = addon(subscribed)
     subscribed.business.models["subs"]["meta"]["stripe_sync"]["items_owned"] = "all"
     write(subscribed, [("m", 1200), ("n", 500)], [("m", 1), ("n", 1)])
@@ -111,7 +111,7 @@ def test_with_items_owned_it_goes_and_the_plan_says_so(subscribed):
     subscribed.check_settled()
 
 
-def test_an_item_of_ours_that_goes_is_shown(subscribed):
+def test_a_removed_item_of_the_row_is_shown(subscribed):
     ours = next(i for i in subscribed.only("subscription")["items"]["data"] if i["price"]["unit_amount"] == 500)
     write(subscribed, [("m", 1000), ("n", 500)], [("m", 1)])
 
@@ -147,7 +147,7 @@ def test_an_item_stays_when_its_subscription_is_adopted(subscribed):
     subscribed.check_settled()
 
 
-def test_an_item_of_ours_that_somebody_has_removed_comes_back_with_the_next_change_of_items(subscribed):
+def test_an_item_that_someone_removed_returns_with_the_next_change_of_items(subscribed):
     ours = next(i for i in subscribed.only("subscription")["items"]["data"] if i["price"]["unit_amount"] == 500)
     subscribed.hand.v1.subscription_items.delete(ours["id"])
     write(subscribed, [("m", 1000), ("n", 500)], [("m", 2), ("n", 1)])
@@ -169,7 +169,7 @@ def test_values_that_are_not_stored_do_not_hide_whose_an_item_is(subscribed):
     subscribed.check_settled()
 
 
-def test_a_phase_that_somebody_else_has_added_to_a_schedule_is_not_dropped(shop):
+def test_a_phase_that_someone_else_added_to_a_schedule_is_kept(shop):
     shop.rows("people", ("c1", "Ann"), columns="id text, name text")
     shop.sync("people", resource="customer", fields={"name": "name"})
     product = shop.hand.v1.products.create({"name": "Desk"}).id

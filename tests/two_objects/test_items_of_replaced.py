@@ -93,7 +93,7 @@ def test_an_item_follows_a_subscription_that_is_restarted(with_items):
 
 
 @pytest.mark.parametrize("how", ["replaced", "restarted"])
-def test_an_item_that_is_refused_then_follows_in_a_later_run(with_items, how):
+def test_a_refused_item_follows_in_a_later_run(with_items, how):
     with_meta(with_items, options={"replace": True}, when_ended="restart")
     with_items.move("ann")
     with_items.succeeds()

@@ -155,7 +155,7 @@ def endings(shop):
     return sorted((s["status"], s["cancel_at_period_end"]) for s in shop.objects("subscription"))
 
 
-def test_a_schedule_does_not_take_a_subscription_along_that_is_to_end_later(scheduled):
+def test_a_schedule_does_not_end_a_subscription_that_ends_later(scheduled):
     end_with(scheduled, "cancel_at_period_end")
     let_schedules(scheduled, "cancel")
     scheduled.succeeds()
@@ -175,7 +175,7 @@ def test_a_schedule_does_not_take_a_subscription_along_that_is_to_end_later(sche
     scheduled.check_settled()
 
 
-def test_a_schedule_does_not_take_a_subscription_along_whose_row_stays(scheduled):
+def test_a_schedule_does_not_end_a_subscription_whose_row_stays(scheduled):
     let_schedules(scheduled, "cancel")
     scheduled.succeeds()
     scheduled.leave("bo", also_subs=False)
@@ -184,7 +184,7 @@ def test_a_schedule_does_not_take_a_subscription_along_whose_row_stays(scheduled
     assert endings(scheduled) == [("active", False), ("active", False)]
 
 
-def test_a_schedule_and_a_subscription_that_both_end_at_once_leave_in_one_run(scheduled):
+def test_a_schedule_and_a_subscription_that_end_at_once_are_removed_in_one_run(scheduled):
     end_with(scheduled, "cancel")
     let_schedules(scheduled, "cancel")
     scheduled.succeeds()
@@ -220,7 +220,7 @@ def test_a_customer_stays_for_a_schedule_that_has_not_begun(contracts):
     contracts.check_settled()
 
 
-def test_a_customer_and_a_subscription_that_ends_at_once_leave_in_one_run(contracts):
+def test_a_customer_and_a_subscription_that_ends_at_once_are_removed_in_one_run(contracts):
     end_with(contracts, "cancel")
     contracts.succeeds()
     contracts.write_rows("bo")
@@ -360,7 +360,7 @@ def test_a_meter_and_what_it_bills_end_together_in_this_order(metered):
     metered.check_settled()
 
 
-def test_a_meter_that_a_subscription_needs_on_is_not_deactivated(metered):
+def test_a_meter_that_a_subscription_still_needs_is_not_deactivated(metered):
     metered.succeeds()
     metered.leave("meters", "rates", "subs")
 
@@ -399,7 +399,7 @@ def test_a_meter_waits_for_a_subscription_that_no_sync_writes(metered, ends):
     assert meters_of(metered)["api"] == "active"
 
 
-def test_a_meter_stays_where_stripe_cannot_be_asked_who_needs_it(metered):
+def test_a_meter_stays_active_if_stripe_cannot_be_asked_who_needs_it(metered):
     metered.succeeds()
     metered.leave("meters")
     metered.stripe.inject(Fault.forbidden(method="GET", path="^/v1/subscriptions$", count=None))

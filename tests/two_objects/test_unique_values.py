@@ -86,7 +86,7 @@ def synced(shop):
 # ── lookup keys of prices ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_lookup_key_goes_from_a_row_that_leaves_to_one_that_comes(prices):
+def test_a_lookup_key_moves_from_a_removed_row_to_a_new_one(prices):
     write_prices(prices, ("a", "starter", 100), ("b", "pro", 200))
     synced(prices)
     write_prices(prices, ("a-v2", "starter", 150), ("b", "pro", 200))
@@ -142,7 +142,7 @@ def test_lookup_keys_swap_while_both_prices_are_replaced(prices):
     assert len(prices.living("price")) == 2
 
 
-def test_a_key_that_a_replaced_price_gives_up_goes_to_another_row(prices):
+def test_a_key_released_by_a_replaced_price_moves_to_another_row(prices):
     write_prices(prices, ("a", "starter", 100), ("b", None, 200))
     synced(prices)
     write_prices(prices, ("a", None, 110), ("b", "starter", 200))
@@ -179,7 +179,7 @@ def test_a_key_is_taken_over_from_a_price_whose_end_was_refused(prices):
     assert len(prices.living("price")) == 2
 
 
-def test_a_row_has_the_key_back_that_its_former_price_still_holds(prices):
+def test_a_row_gets_back_the_key_that_its_former_price_still_holds(prices):
     write_prices(prices, ("a", "starter", 100))
     synced(prices)
     write_prices(prices, ("a", "basic", 110))
@@ -193,7 +193,7 @@ def test_a_row_has_the_key_back_that_its_former_price_still_holds(prices):
     assert keys(prices) == {"starter": 110}
 
 
-def test_a_row_that_comes_back_has_its_lookup_key_back(prices):
+def test_a_row_that_returns_gets_its_lookup_key_back(prices):
     write_prices(prices, ("a", "starter", 100), ("b", "pro", 200))
     synced(prices)
     write_prices(prices, ("a-v2", "starter", 150), ("b", "pro", 200))
@@ -205,7 +205,7 @@ def test_a_row_that_comes_back_has_its_lookup_key_back(prices):
     assert keys(prices) == {"starter": 100, "pro": 200}
 
 
-def test_a_row_that_was_left_alone_and_comes_back_has_its_lookup_key_back(prices):
+def test_a_row_that_was_left_alone_and_returns_gets_its_lookup_key_back(prices):
     prices.business.models["prices"]["meta"]["stripe_sync"]["on_removed"] = "ignore"
     write_prices(prices, ("a", "starter", 100), ("b", "pro", 200))
     synced(prices)
@@ -235,7 +235,7 @@ def test_a_lookup_key_goes_to_a_row_of_another_sync(prices):
     assert keys(prices) == {"starter": 1, "pro": 200}
 
 
-def test_a_lookup_key_that_somebody_elses_price_has_is_not_taken_from_it(prices):
+def test_a_lookup_key_of_someone_elses_price_is_not_taken_over(prices):
     product = prices.hand.v1.products.create({"name": "Theirs"}).id
     theirs = prices.hand.v1.prices.create(
         {"product": product, "currency": "usd", "unit_amount": 7, "lookup_key": "starter"}
@@ -264,7 +264,7 @@ def test_two_rows_that_ask_for_one_lookup_key_cannot_both_have_it(prices):
 # ── codes ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_code_goes_from_a_row_that_leaves_to_one_that_comes(codes):
+def test_a_code_moves_from_a_removed_row_to_a_new_one(codes):
     write_codes(codes, ("a", "SPRING"), ("b", "SUMMER"))
     synced(codes)
     write_codes(codes, ("a2", "SPRING"), ("b", "SUMMER"))
@@ -293,7 +293,7 @@ def test_codes_swap_and_rotate(codes, before, after):
     assert of_rows(codes, "promotion_code", "code") == dict(after)
 
 
-def test_a_code_that_comes_back_as_its_taker_leaves_is_active_again(codes):
+def test_a_code_that_returns_as_its_new_owner_leaves_is_active_again(codes):
     write_codes(codes, ("a", "SPRING"), ("z", "OTHER"))
     synced(codes)
     write_codes(codes, ("b", "SPRING"), ("z", "OTHER"))
@@ -308,7 +308,7 @@ def test_a_code_that_comes_back_as_its_taker_leaves_is_active_again(codes):
 # ── ids ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_id_of_a_coupon_goes_from_a_row_that_leaves_to_one_that_comes(coupons):
+def test_a_coupon_id_moves_from_a_removed_row_to_a_new_one(coupons):
     write_coupons(coupons, ("a", "TEN", 10), ("b", "HALF", 50))
     synced(coupons)
     write_coupons(coupons, ("a2", "TEN", 11), ("b", "HALF", 50))
@@ -339,7 +339,7 @@ def test_the_ids_of_coupons_swap_and_rotate(coupons, before, after):
     }
 
 
-def test_the_id_of_a_product_goes_from_a_row_that_is_deleted_to_one_that_comes(shop):
+def test_a_product_id_moves_from_a_deleted_row_to_a_new_one(shop):
     shop.sync(
         "products",
         resource="product",
@@ -356,7 +356,7 @@ def test_the_id_of_a_product_goes_from_a_row_that_is_deleted_to_one_that_comes(s
     assert {p["id"]: p["name"] for p in shop.objects("product")} == {"desk": "New desk", "chair": "Chair"}
 
 
-def test_products_that_would_swap_their_ids_stay_as_they_are(shop):
+def test_products_that_would_swap_their_ids_are_left_unchanged(shop):
     shop.sync("products", resource="product", fields={"id": "sku", "name": "name"})
     shop.rows("products", ("1", "desk", "Desk"), ("2", "chair", "Chair"), columns="id text, sku text, name text")
     synced(shop)
@@ -369,7 +369,7 @@ def test_products_that_would_swap_their_ids_stay_as_they_are(shop):
     assert shop.writes() == []
 
 
-def test_the_lookup_key_of_a_feature_that_was_archived_is_taken_over_or_the_row_says_why_not(features):
+def test_the_lookup_key_of_an_archived_feature_stays_taken_and_the_row_says_so(features):
     features.rows("features", ("1", "sso", "SSO"), ("2", "api", "API"), columns="id text, code text, name text")
     synced(features)
     features.rows("features", ("3", "sso", "SSO 2"), ("2", "api", "API"), columns="id text, code text, name text")

@@ -55,7 +55,7 @@ JSON_STRING = f"{OPTION}auth_type.json_credential_string"
         ),
     ],
 )
-def test_each_way_to_log_in_becomes_options_that_the_driver_takes(tmp_path, settings, options):
+def test_each_login_method_becomes_options_of_the_driver(tmp_path, settings, options):
     built = bigquery.build_options(PROJECT | settings, tmp_path)
 
     assert built == {f"{OPTION}project_id": "shop", f"{OPTION}dataset_id": "main"} | options

@@ -41,7 +41,7 @@ SHARED = {
         ({"auth_type": "oauth", "client_id": "c"}, {"auth_type": "databricks-oauth", "oauth_client_id": "c"}),
     ],
 )
-def test_each_way_to_log_in_becomes_arguments_of_the_connector(settings, options):
+def test_each_login_method_becomes_arguments_of_the_connector(settings, options):
     assert databricks.build_options(HOST | settings) == SHARED | options
 
 
@@ -130,7 +130,7 @@ def test_a_service_principal_is_what_the_connector_asks_for():
         ("variant", "to_json(`v`)"),
     ],
 )
-def test_types_without_a_plain_form_are_cast(kind, sql):
+def test_types_without_an_arrow_equivalent_are_cast(kind, sql):
     assert databricks.read_sql("`v`", kind) == sql
 
 

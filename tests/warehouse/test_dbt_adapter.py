@@ -77,7 +77,7 @@ def test_a_model_that_was_not_built_is_named_and_the_next_is_read(through_dbt, s
 
 
 @pytest.mark.slow
-def test_a_warehouse_that_is_not_there_is_named_without_the_password(through_dbt, shop):
+def test_an_unreachable_warehouse_is_named_without_the_password(through_dbt, shop):
     with pytest.raises(WarehouseError) as caught:
         through_dbt(shop.target(host="127.0.0.1", port=1, password="hush-hush", retries=0, threads=1))
 

@@ -140,7 +140,7 @@ def test_two_models_can_be_read_at_once(duckdb_file):
     assert counts == [120_000, 120_000]
 
 
-def test_rows_stream_and_are_not_gathered(duckdb_file):
+def test_rows_are_streamed_and_not_collected(duckdb_file):
     duckdb_file.execute("CREATE TABLE big AS SELECT range AS n, repeat('x', 200) || range AS t FROM range(1000000)")
     warehouse = duckdb_file.open(settings={"threads": "1"})
     before = psutil.Process().memory_info().rss
@@ -231,7 +231,7 @@ def test_a_database_in_memory_is_refused_with_a_hint(duckdb_file):
     assert caught.value.problems[0].hint == "give the profile's output a `path`, such as `path: target/dev.duckdb`"
 
 
-def test_a_file_that_is_no_database_is_named(duckdb_file):
+def test_a_file_that_is_not_a_database_is_named(duckdb_file):
     duckdb_file.path.write_text("not a database" * 1000)
 
     with pytest.raises(WarehouseError, match=r"warehouse-unreachable: the database .*dev\.duckdb can't be opened"):
@@ -275,7 +275,7 @@ def test_a_failure_in_the_middle_of_the_rows_holds_no_value(duckdb_file):
     assert "secret" not in str(caught.value)
 
 
-def test_attached_databases_are_there_under_their_alias(duckdb_file, tmp_path):
+def test_attached_databases_are_available_under_their_alias(duckdb_file, tmp_path):
     with duckdb.connect(str(tmp_path / "crm.duckdb")) as other:
         other.execute("CREATE TABLE people AS SELECT 7 AS id")
     duckdb_file.execute(f"ATTACH '{tmp_path}/crm.duckdb' AS c; CREATE VIEW customers AS SELECT * FROM c.people")

@@ -189,7 +189,7 @@ def test_a_host_that_cannot_be_resolved_and_a_port_where_nobody_listens_are_dist
         check_reachable("there", "no-such-host.invalid", 443)
 
 
-def test_databricks_with_a_host_that_is_not_there_says_so_at_once(monkeypatch):
+def test_an_unknown_databricks_host_is_reported_at_once(monkeypatch):
     pytest.importorskip("databricks.sql")
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)

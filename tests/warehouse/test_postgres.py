@@ -197,7 +197,7 @@ def test_many_rows_stream_in_bounded_memory(shop):
     assert psutil.Process().memory_info().rss - before < 90 * 1024**2  # the rows are 105 MB
 
 
-def test_a_read_that_was_left_half_way_does_not_hinder_the_next(shop):
+def test_an_abandoned_read_does_not_block_the_next(shop):
     warehouse = shop.open()
     reader = warehouse.rows(ephemeral("select g as n from generate_series(1, 3000000) g", "n"))
     reader.read_next_batch()
@@ -274,7 +274,7 @@ def test_the_profiles_role_and_search_path_apply(shop):
         shop.open(role="nobody_here")
 
 
-def test_a_server_that_is_not_there_is_named_without_the_password(postgres_server):
+def test_an_unreachable_server_is_named_without_the_password(postgres_server):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -345,7 +345,7 @@ def test_infinity_stays_infinity(shop):
     assert rows[2] == (None, None, None, None)
 
 
-def test_a_double_that_is_no_number_stays_so(shop):
+def test_a_double_that_is_nan_stays_nan(shop):
     (row,) = shop.open().rows(ephemeral("select 'NaN'::float8 as n", "n")).read_all().to_pylist()
 
     assert math.isnan(row["n"])

@@ -62,7 +62,7 @@ def test_a_session_that_the_cluster_ended_is_a_lost_connection(redshift, shop):
 
 
 @pytest.mark.slow
-def test_many_rows_come_a_fetch_at_a_time_from_a_query_with_percent_signs(redshift):
+def test_many_rows_are_fetched_in_batches_from_a_query_with_percent_signs(redshift):
     source = ephemeral("select g as n from generate_series(1, 25000) g where 'x' not like '%y%'", "n")
 
     table = redshift().rows(source).read_all()
@@ -103,7 +103,7 @@ def test_a_model_that_was_not_built_is_named_and_the_next_is_read(redshift, shop
     assert warehouse.rows(shop_model("a", "n")).read_all().to_pylist() == [{"n": 1}]
 
 
-def test_a_stranger_and_a_user_without_the_grant_are_distinguished(redshift, shop):
+def test_an_unknown_user_and_a_missing_grant_are_distinguished(redshift, shop):
     shop.execute(
         "CREATE TABLE shop.secrets AS SELECT 1 AS n",
         "DROP ROLE IF EXISTS clerk",
@@ -125,7 +125,7 @@ def test_a_stranger_and_a_user_without_the_grant_are_distinguished(redshift, sho
         gc.collect()
 
 
-def test_a_cluster_that_is_not_there_is_named_without_the_password(shop):
+def test_an_unreachable_cluster_is_named_without_the_password(shop):
     with pytest.raises(WarehouseError) as caught:
         shop.open(type="redshift", host="127.0.0.1", port=1, password="hush", sslmode="disable")
 
@@ -168,7 +168,7 @@ def test_a_cluster_that_is_not_there_is_named_without_the_password(shop):
         ),
     ],
 )
-def test_each_way_to_log_in_becomes_arguments_of_the_connector(settings, options):
+def test_each_login_method_becomes_arguments_of_the_connector(settings, options):
     import inspect
 
     import redshift_connector
@@ -185,7 +185,7 @@ def test_each_way_to_log_in_becomes_arguments_of_the_connector(settings, options
     assert set(built) <= set(inspect.signature(redshift_connector.connect).parameters)
 
 
-def test_a_method_that_is_not_known_is_named():
+def test_an_unknown_login_method_is_named():
     from dbt_stripe_sync.warehouse.redshift import build_options
 
     with pytest.raises(

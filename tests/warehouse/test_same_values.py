@@ -186,7 +186,7 @@ def zoned(business):
 
 
 @pytest.mark.slow
-def test_what_was_written_in_new_york_is_unchanged_in_tokyo(zoned, stripe):
+def test_a_record_written_in_new_york_is_unchanged_in_tokyo(zoned, stripe):
     shown = {zone: zoned(zone, "show", "c").stdout for zone in ("America/New_York", "Asia/Tokyo")}
     zoned("America/New_York", "run")
     again = zoned("Asia/Tokyo", "run", "--full-refresh")

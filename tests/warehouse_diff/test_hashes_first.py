@@ -49,7 +49,7 @@ def emails(shop):
     return sorted(customer["email"] for customer in shop.stripe.objects("customer"))
 
 
-def test_only_hashes_are_read_of_what_is_unchanged(customers, read, queried):
+def test_only_hashes_of_unchanged_rows_are_read(customers, read, queried):
     customers.cli()
     queried.clear()
     read.take()
@@ -123,7 +123,7 @@ def test_a_view_is_queried_once(customers, queried):
     assert [set(columns) for columns in queried] == [{"id", "email"}]
 
 
-def test_past_so_many_differences_all_rows_are_read_at_once(customers, read, monkeypatch):
+def test_beyond_a_number_of_differences_all_rows_are_read_at_once(customers, read, monkeypatch):
     monkeypatch.setattr(hashes_first, "MAX_DIFFERING", 2)
     customers.cli()
     read.take()
@@ -148,7 +148,7 @@ def test_a_state_without_values_puts_no_secret_into_a_query(customers, queried):
 
 
 @pytest.mark.parametrize("shop", ["postgres"], indirect=True)
-def test_a_server_without_the_hash_is_read_as_before(customers, queried):
+def test_a_server_without_the_hash_function_is_read_as_before(customers, queried):
     rename = "ALTER FUNCTION pg_catalog.{}(record, bigint) RENAME TO {}"
     customers.do(rename.format("hash_record_extended", "hash_of_another_name"))
     try:

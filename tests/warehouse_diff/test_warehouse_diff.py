@@ -19,7 +19,7 @@ def emails(shop):
     return sorted(customer["email"] for customer in shop.stripe.objects("customer"))
 
 
-def test_only_what_changed_travels(customers, read):
+def test_only_changed_rows_are_transferred(customers, read):
     assert customers.cli().exit_code == 0
     assert read.take() == {"customers": 8}
 
@@ -36,7 +36,7 @@ def test_only_what_changed_travels(customers, read):
     assert read.take() == NO_CHANGE
 
 
-def test_a_digest_is_enough_until_something_changes_and_a_damaged_copy_does_not_matter_to_it(customers, read):
+def test_a_digest_is_enough_until_something_changes_even_if_the_copy_is_damaged(customers, read):
     customers.cli()
     customers.cli()
     read.take()
@@ -74,7 +74,7 @@ def test_a_plan_counts_all_rows_and_writes_nothing_to_the_warehouse(customers):
     assert marks(customers) == before
 
 
-def test_what_was_not_accepted_is_found_again(customers, read):
+def test_rows_that_were_not_accepted_are_found_again(customers, read):
     """A row that is rejected, and one that Stripe refuses."""
     customers.cli()
     write(customers, people(8, n1="no address", n2="two@example.com"))
@@ -286,7 +286,7 @@ def test_a_change_in_child_rows_alone_is_found(shop, read):
     assert quantities == [1, 1, 5]
 
 
-def test_a_mapping_that_changes_has_every_row_looked_at_and_sends_what_differs(customers, read):
+def test_a_changed_mapping_compares_every_row_and_sends_what_differs(customers, read):
     customers.cli()
     read.take()
     customers.write_calls()
@@ -301,7 +301,7 @@ def test_a_mapping_that_changes_has_every_row_looked_at_and_sends_what_differs(c
     assert read.take() == NO_CHANGE
 
 
-def test_full_refresh_looks_at_every_row_and_limit_leaves_the_rest_for_later(customers, read):
+def test_full_refresh_compares_every_row_and_limit_leaves_the_rest_for_later(customers, read):
     customers.cli()
     read.take()
     customers.cli("run", "--full-refresh")
@@ -320,7 +320,7 @@ def test_full_refresh_looks_at_every_row_and_limit_leaves_the_rest_for_later(cus
     )
 
 
-def test_a_state_of_before_does_not_believe_the_copy(customers, read):
+def test_a_restored_state_does_not_trust_the_copy(customers, read):
     customers.cli()
     backup = customers.root / "backup.duckdb"
     shutil.copy(customers.state, backup)
@@ -387,7 +387,7 @@ def test_a_copy_that_somebody_has_damaged_hides_nothing_and_is_created_again(cus
     ],
     ids=lambda command: command[1],
 )
-def test_what_a_person_does_to_the_state_is_found_by_the_next_run(customers, read, command, tmp_path):
+def test_manual_changes_to_the_state_are_found_by_the_next_run(customers, read, command, tmp_path):
     customers.cli()
     customers.write_calls()
     if command[1] == "export-import":
@@ -426,7 +426,7 @@ def test_values_that_are_not_stored_are_compared_by_salted_hashes(customers, rea
     assert "x@example.com" in emails(customers)
 
 
-def test_a_model_that_is_held_leaves_its_copy_as_it_is(customers, read):
+def test_a_held_model_leaves_its_copy_unchanged(customers, read):
     customers.cli()
     before = marks(customers)
     results = customers.root / "target" / "run_results.json"
@@ -451,7 +451,7 @@ def test_a_saved_plan_brings_the_copy_up_to_date(customers, read):
     assert read.take() == NO_CHANGE
 
 
-def test_retry_sends_what_was_left_undone_alone(customers, read):
+def test_retry_sends_only_what_was_left_undone(customers, read):
     customers.cli()
     write(customers, people(8, n1="no address", n2="two@example.com"))
     customers.cli()
@@ -466,7 +466,7 @@ def test_retry_sends_what_was_left_undone_alone(customers, read):
     assert "later@example.com" in emails(customers)
 
 
-def test_keys_of_several_columns_with_marks_in_them(shop, read):
+def test_keys_of_several_columns_may_contain_special_characters(shop, read):
     columns = 'plan text, "the term" text, name text'
     rows = [('a"b', "m", "1"), ("a\\b", "m", "2"), ('a"', ',"m', "3"), ("", "y", "4"), ("ü", "née", "5")]
     shop.rows("plans", *rows, columns=columns)
@@ -483,7 +483,7 @@ def test_keys_of_several_columns_with_marks_in_them(shop, read):
     assert [product["name"] for product in shop.stripe.objects("product") if not product["active"]] == ["1"]
 
 
-def test_a_sync_may_ask_for_it_by_itself(customers, read):
+def test_one_sync_alone_can_be_compared_in_the_warehouse(customers, read):
     customers.set(diff="local")
     meta = customers.models["customers"]["meta"]["stripe_sync"]
     customers.sync("customers", **meta, diff="warehouse")

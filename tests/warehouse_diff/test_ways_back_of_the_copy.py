@@ -51,7 +51,7 @@ def test_the_grants_of_the_page_are_enough(on_postgres, read, which):
     assert read.take() == {"customers": 1}
 
 
-def test_tables_that_somebody_holds_do_not_hold_up_the_run(on_postgres, monkeypatch):
+def test_locked_tables_do_not_block_the_run(on_postgres, monkeypatch):
     monkeypatch.setattr("dbt_stripe_sync.warehouse.log_postgres.LOCK_SECONDS", 1)
     on_postgres.write_profile(on_postgres.profile)
     on_postgres.cli()

@@ -76,7 +76,7 @@ def test_the_schema_of_the_page_is_where_the_log_goes(logged):
     assert len(logged.ask("SELECT key FROM billing_log.objects")) == 5
 
 
-def test_a_lost_state_is_continued_as_the_page_says(logged):
+def test_after_a_lost_state_the_log_continues_as_the_page_says(logged):
     logged.cli()
     shutil.rmtree(logged.root / ".stripe_sync")
     assert logged.cli("state", "rebuild").exit_code == 0

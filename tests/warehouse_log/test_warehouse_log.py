@@ -133,7 +133,7 @@ def test_a_log_that_begins_late_has_all_earlier_runs(logged):
     assert [len(logged.log(table)) for table in ("runs", "changes", "objects")] == [2, 6, 5]
 
 
-def test_a_dropped_table_comes_back_whole(logged):
+def test_a_dropped_table_is_written_again_completely(logged):
     logged.cli()
     people(logged, (1, "x@example.com"))
     logged.cli()
@@ -147,7 +147,7 @@ def test_a_dropped_table_comes_back_whole(logged):
         assert logged.logs() == before
 
 
-def test_rows_that_somebody_took_from_the_objects_come_back(logged):
+def test_rows_that_someone_deleted_from_the_objects_return(logged):
     logged.cli()
     before = logged.logs()
     schema = f'"{logged.schema}_stripe_sync"'
@@ -158,7 +158,7 @@ def test_rows_that_somebody_took_from_the_objects_come_back(logged):
     assert logged.logs() == before
 
 
-def test_a_run_writes_the_objects_that_it_changed_and_touches_no_others(logged, monkeypatch):
+def test_a_run_writes_only_the_objects_that_it_changed(logged, monkeypatch):
     """With a million objects, too, a run reads and writes those of its own changes alone."""
     logged.cli()
     # DuckDB numbers rows anew as it likes.
@@ -181,7 +181,7 @@ def test_a_run_writes_the_objects_that_it_changed_and_touches_no_others(logged, 
     assert logged.logs() == logs
 
 
-def test_objects_that_somebody_took_come_back_with_the_next_change(logged):
+def test_objects_that_someone_deleted_return_with_the_next_change(logged):
     logged.cli()
     schema = f'"{logged.schema}_stripe_sync"'
     logged.do(f"DELETE FROM {schema}.objects WHERE key = '2'")
@@ -236,7 +236,7 @@ def test_the_log_of_another_state_is_left_alone_until_it_is_taken_over(logged):
     assert all(adopted for (adopted,) in logged.log("objects", "is_adopted"))
 
 
-def test_tables_of_somebody_else_are_never_touched(logged):
+def test_foreign_tables_are_never_touched(logged):
     logged.set(log_schema=logged.schema)
     logged.do("CREATE TABLE runs AS SELECT 1 AS mine")
 
@@ -317,7 +317,7 @@ sys.stdin.read()
 """
 
 
-def test_a_file_that_somebody_holds_is_reported_and_the_next_run_catches_up(on_duckdb):
+def test_a_locked_file_is_reported_and_the_next_run_catches_up(on_duckdb):
     """Another process opens the file while the run is sending."""
     on_duckdb.stripe.inject(Fault.latency(3.0, method="post", count=2))
     holder = []
@@ -349,7 +349,7 @@ def test_a_file_that_somebody_holds_is_reported_and_the_next_run_catches_up(on_d
     assert [len(on_duckdb.log(table)) for table in ("runs", "changes", "objects")] == [2, 5, 5]
 
 
-def test_tables_that_somebody_holds_do_not_hold_up_the_run(on_postgres, monkeypatch):
+def test_locked_tables_do_not_block_the_run(on_postgres, monkeypatch):
     monkeypatch.setattr("dbt_stripe_sync.warehouse.log_postgres.LOCK_SECONDS", 1)
     on_postgres.cli()
     with on_postgres._connect("shop") as holder, holder.cursor() as cursor:
@@ -363,7 +363,7 @@ def test_tables_that_somebody_holds_do_not_hold_up_the_run(on_postgres, monkeypa
     assert [len(on_postgres.log(table)) for table in ("runs", "changes", "objects")] == [3, 6, 5]
 
 
-def test_an_object_that_was_there_before_is_marked_as_adopted(logged):
+def test_an_object_that_existed_before_is_marked_as_adopted(logged):
     by_hand(logged, "customers", email="a@example.com")
     logged.sync("customers", resource="customer", key="id", match=["email"], fields={"email": "email"})
 
