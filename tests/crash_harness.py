@@ -61,7 +61,7 @@ CHANGING_THE_STATE = ("before the backup", "before a format's step", "after a fo
 # These are reached even by a run that has nothing to send.
 WITHOUT_A_CALL = ("before the plan is written", "after the plan is written")
 # Which of such instants to die at. Most often it is the first: many calls are under way at once, a few commits carry
-# them all, and a run that does not reach its instant comes to its end.
+# them all, and a run that does not reach its instant ends normally.
 NTH = (1, 1, 1, 1, 2, 5)
 MOST_MILLISECONDS = 1500
 # The lease, the entries of the log, a snapshot, the head: each of them is an object that is put.
@@ -183,7 +183,7 @@ class Shop:
     passes_days: bool = False
     seconds_later: float = 0.0
     refuses: str = ""
-    # What the commands are told beside their usual environment; and whether each second run begins on a new machine.
+    # Additional environment of the commands, and whether each second run begins on a new machine.
     environment: dict[str, str] = field(default_factory=dict)
     forgets: bool = False
     clock_ahead: float = 0.0
@@ -321,7 +321,7 @@ class Shop:
 
 
 def kill_until(shop: Shop, kills: int, coin: random.Random, points: Sequence[str] = POINTS) -> None:
-    """Kill it at chosen instants, one run after another, until it has come to its end or has died so often."""
+    """Kill it at chosen instants, one run after another, until it has ended or has died this often."""
     while shop.counts.kills < kills:
         point = coin.choice(points)
         nth = coin.choice(NTH_OBJECT if point in STORING[:2] else NTH)

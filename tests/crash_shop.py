@@ -309,7 +309,7 @@ SYNCS |= TIED
 FEW = ("products", "prices", "customers", "subs", "lines", "invoices", "tax_ids", "events", "meters")
 # The fewest with references, replacements and items, for stores that take their time.
 LEAST = ("products", "prices", "customers", "subs")
-# Those that stay as they are while days pass, and of which a list tells whether one was made.
+# Those that stay unchanged while days pass, and that a list shows once they are created.
 TIMELESS = (
     "products",
     "prices",

@@ -15,7 +15,7 @@ class FaultClock:
         self.slept = 0.0
 
     def move(self, by: timedelta) -> None:
-        """Set the wall clock forward, or back; what is measured in between goes on as it was."""
+        """Set the wall clock forward, or back; durations are not affected."""
         self.moved += by
 
     def now(self) -> datetime:

@@ -259,7 +259,7 @@ def one_column_each(row: Mapping[str, Any], others: Mapping[str, Any]) -> list[d
 
 
 def neighbours(engine: str) -> list[dict[str, Any]]:
-    """Rows in which a text lies in one column or the other, or a part of it in each."""
+    """Rows with a text in one column or the other, or a part of it in each."""
     pairs = [
         ("a", "b"), ("ab", ""), ("", "ab"), ("ab", None), (None, "ab"), ("b", "a"), (None, None), ("", ""), ("-", None),
         ("1:a", "b"), ("1", ":a1:b"), ("a1:b", None),
@@ -268,7 +268,7 @@ def neighbours(engine: str) -> list[dict[str, Any]]:
 
 
 def close_documents(engine: str) -> list[dict[str, Any]]:
-    """Documents that a program would call equal: told apart as far as they read differently."""
+    """Documents that a program would consider equal: distinct if they read differently."""
     documents = ['{"a": 1}', '{"a": 1.0}', '{"a": "1"}', json.dumps({"a": None}), "{}", '{"a": [null]}', '{"a": []}']
     return [blank(engine) | {"document": document} for document in documents]
 

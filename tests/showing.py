@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Plans of more changes are made by tests of size, which say nothing of single parameters.
 MOST_CHANGES = 200
-# A part begins at this indentation; what is further in goes on with the one before.
+# A part begins at this indentation; what is indented further belongs to the one before.
 _PART = re.compile(r" {6}\S")
 _SPACE = re.compile(r"\s+")
 

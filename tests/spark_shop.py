@@ -71,7 +71,7 @@ class SparkShop:
         return Ran(text=text, **of_model)
 
     def kill(self, point: str, nth: int) -> bool:
-        """A run that dies the nth time that it comes to a point; whether it did."""
+        """A run that dies the nth time that it reaches a point; returns whether it did."""
         doomed = [self._python, str(TESTS / "crash" / "doomed.py"), point, str(nth), "--", "run", *self._options]
         ran = subprocess.run(doomed, cwd=self.root, env=self.environment, capture_output=True, text=True, check=False)
         assert ran.returncode in {0, -signal.SIGKILL}, ran.stdout + ran.stderr

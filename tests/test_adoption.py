@@ -349,7 +349,7 @@ def test_an_address_that_differs_only_in_case_creates_no_second_customer(busines
 
     assert ran.exit_code == 1
     assert "[ambiguous-match]" in ran.text
-    assert theirs[0] in ran.text  # rows with one problem are told together, with the first one's ids
+    assert theirs[0] in ran.text  # rows with one problem are reported together, with the first one's ids
     assert "match_email: ignore_case" in ran.text
     assert business.stripe.count("customer") == 2
 

@@ -211,7 +211,7 @@ def test_a_wrong_key_is_reported(customers, monkeypatch):
 def test_a_key_is_not_sent_to_an_unknown_host(customers):
     ran = customers.cli("run", "--stripe-url", "https://stripe.example.org")
 
-    # The option stands twice, and the last one counts; the project's own address is loopback.
+    # The option is given twice, and the last one counts; the project's own address is loopback.
     customers.set(api_base="https://stripe.example.org")
     assert ran.exit_code == 0
     from business import run_cli

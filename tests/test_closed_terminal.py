@@ -15,7 +15,7 @@ from business import ROOT
 from dbt_stripe_sync.engine.apply.turns import MAX_IN_FLIGHT
 from dbt_stripe_sync.sandbox import Fault
 
-# More than may be between their intent and their outcome, so that something is left when a run is told to end.
+# More than may be between their intent and their outcome, so that something is left when a run has to end.
 ROWS = MAX_IN_FLIGHT + 20
 
 
@@ -49,7 +49,7 @@ def wait_for_writes(business, process, number):
         time.sleep(0.02)
 
 
-def check_that_it_ended_well(business, process):
+def check_that_it_stopped_cleanly(business, process):
     assert process.wait(timeout=120) not in {-signal.SIGHUP, -signal.SIGKILL}
     business.stripe.clear_faults()
     made = business.stripe.count("customer")
@@ -68,7 +68,7 @@ def test_sighup_twice_is_one_request_to_end(slow):
     process.send_signal(signal.SIGHUP)
     told, _ = process.communicate(timeout=120)
     assert process.returncode == 1, told
-    check_that_it_ended_well(slow, process)
+    check_that_it_stopped_cleanly(slow, process)
 
 
 def test_closing_the_terminal_loses_nothing(slow):
@@ -78,4 +78,4 @@ def test_closing_the_terminal_loses_nothing(slow):
     wait_for_writes(slow, process, 3)
     os.close(ours)
     process.send_signal(signal.SIGHUP)
-    check_that_it_ended_well(slow, process)
+    check_that_it_stopped_cleanly(slow, process)

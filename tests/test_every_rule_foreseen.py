@@ -22,7 +22,7 @@ SYNCED = [name for name in CATALOG.names() if lifecycle_of(name).refused is None
 
 
 def rules_to_foresee(resource):
-    """All but the length that nearly every text has: a few thousand rows of one kind, of which others stand in."""
+    """All but the length that nearly every text has: a few thousand rows of one kind, which others represent."""
     return [
         rule
         for rule in rules_of(CATALOG.resources[resource], CREATE)
@@ -95,7 +95,7 @@ def expect_foreseen(business, rules):
 
 
 def problems_of_parse(business, syncs, options):
-    """What the project's check says already, by the name of the sync: what no row can mend."""
+    """What the check of the project already reports, by the name of the sync: no row can fix it."""
     tag(business, syncs)
     try:
         _ = Project(options).workload

@@ -25,7 +25,7 @@ def sessions(block: str):
 
 
 def missing(shown: list[str], printed: list[str]) -> list[str]:
-    """The shown lines that are not printed in this order; `…` stands for any text, alone for any lines."""
+    """The shown lines that are not printed in this order; `…` matches any text, and alone on a line any lines."""
     rest = iter(printed)
     wanted = [line for line in shown if line != "…"]
     return [

@@ -68,7 +68,7 @@ def marks_in(business, marks=MARKS):
     )
 
 
-def ran_well(business, *arguments):
+def run_successfully(business, *arguments):
     ran = business.cli(*arguments)
     assert ran.exit_code == 0, ran.text
     return business.write_calls()
@@ -79,7 +79,7 @@ def customer(business, email):
 
 
 def test_no_byte_of_the_state_holds_a_value_after_a_run(people):
-    assert len(ran_well(people)) == 3
+    assert len(run_successfully(people)) == 3
 
     assert marks_in(people) == []
     assert people.state.stat().st_mode & 0o077 == 0
@@ -88,25 +88,25 @@ def test_no_byte_of_the_state_holds_a_value_after_a_run(people):
 def test_with_values_stored_the_same_search_finds_them(people):
     people.set(store_values=True)
 
-    ran_well(people)
+    run_successfully(people)
 
     assert {mark for _, mark in marks_in(people)} == set(MARKS)
 
 
 def test_unchanged_rows_send_nothing(people):
-    ran_well(people)
+    run_successfully(people)
 
-    assert ran_well(people) == []
-    assert ran_well(people, "run", "--full-refresh") == []
+    assert run_successfully(people) == []
+    assert run_successfully(people, "run", "--full-refresh") == []
 
 
 def test_only_the_changed_parameter_is_sent(people):
-    ran_well(people)
+    run_successfully(people)
     (_, *row), *others = PEOPLE
     put(people, (1, row[0], "Marked Changed", *row[2:]), *others)
 
     (change,) = people.plan()
-    calls = ran_well(people)
+    calls = run_successfully(people)
 
     assert [field["path"] for field in change["fields"]] == ["name"]
     assert [set(call["params"]) for call in change["calls"]] == [{"name"}]
@@ -116,7 +116,7 @@ def test_only_the_changed_parameter_is_sent(people):
 
 
 def test_the_plan_shows_the_new_value_and_says_that_the_old_one_is_not_stored(people):
-    ran_well(people)
+    run_successfully(people)
     put(people, (1, "new@example.com", *PEOPLE[0][2:]), *PEOPLE[1:])
 
     text = people.cli("plan", "--show-values").out
@@ -127,11 +127,11 @@ def test_the_plan_shows_the_new_value_and_says_that_the_old_one_is_not_stored(pe
 
 
 def test_what_became_null_is_cleared_and_a_metadata_key_removed(people):
-    ran_well(people)
+    run_successfully(people)
     put(people, (1, *PEOPLE[0][1:3], None, None, 4242018), *PEOPLE[1:])
 
     (change,) = people.plan()
-    assert len(ran_well(people)) == 1
+    assert len(run_successfully(people)) == 1
 
     assert {field["path"] for field in change["fields"]} == {"address", "metadata.plan", "metadata.seats"}
     shown = customer(people, PEOPLE[0][1])
@@ -146,24 +146,24 @@ def test_a_null_that_is_ignored_stays_ours_and_is_cleared_once_the_mapping_says_
     people.sync(
         "people", resource="customer", key="id", fields={**fields, "name": {"column": "name", "nulls": "ignore"}}
     )
-    ran_well(people)
+    run_successfully(people)
     put(people, (1, PEOPLE[0][1], None, *PEOPLE[0][3:]), *PEOPLE[1:])
-    assert ran_well(people) == []
+    assert run_successfully(people) == []
 
     people.sync("people", resource="customer", key="id", fields=fields)
-    assert len(ran_well(people)) == 1
+    assert len(run_successfully(people)) == 1
 
     assert not customer(people, PEOPLE[0][1])["name"]
     assert marks_in(people) == []
 
 
 def test_a_row_that_leaves_and_returns(people):
-    ran_well(people)
+    run_successfully(people)
     put(people, *PEOPLE[1:])
-    assert [call.split()[0] for call in ran_well(people, "run", "--yes")] == ["DELETE"]
+    assert [call.split()[0] for call in run_successfully(people, "run", "--yes")] == ["DELETE"]
 
     put(people, *PEOPLE)
-    assert ran_well(people) == ["POST /v1/customers"]
+    assert run_successfully(people) == ["POST /v1/customers"]
     assert marks_in(people) == []
 
 
@@ -229,13 +229,13 @@ def items(business, *rows):
 
 
 def test_a_shop_with_references_items_and_nested_objects(shop):
-    assert len(ran_well(shop)) == 6
-    assert ran_well(shop) == []
+    assert len(run_successfully(shop)) == 6
+    assert run_successfully(shop) == []
     assert marks_in(shop) == []
 
 
 def test_an_immutable_change_replaces_the_price_and_carries_its_lookup_key_over(shop):
-    ran_well(shop)
+    run_successfully(shop)
     shop.rows(
         "prices",
         ("a", "p1", 4242018, "GOLDPLAN"),
@@ -243,31 +243,31 @@ def test_an_immutable_change_replaces_the_price_and_carries_its_lookup_key_over(
         columns="id text, product text, cents int, look text",
     )
 
-    ran_well(shop)
+    run_successfully(shop)
 
     held = [price for price in shop.stripe.objects("price") if price["lookup_key"] == "GOLDPLAN"]
     assert [(price["unit_amount"], price["active"]) for price in held] == [(4242018, True)]
     (subscription,) = shop.stripe.objects("subscription")
     quantities = {item["price"]["unit_amount"]: item["quantity"] for item in subscription["items"]["data"]}
     assert quantities == {4242018: 3, 900: 7}
-    assert ran_well(shop) == []
+    assert run_successfully(shop) == []
     assert marks_in(shop, (*MARKS, "4242018")) == []
 
 
 def test_items_keep_their_ids_and_removed_ones_are_deleted(shop):
-    ran_well(shop)
+    run_successfully(shop)
     (before,) = shop.stripe.objects("subscription")
     ids = {item["price"]["lookup_key"]: item["id"] for item in before["items"]["data"]}
     items(shop, (1, "a", 4))
 
-    assert len(ran_well(shop)) == 1
+    assert len(run_successfully(shop)) == 1
 
     (after,) = shop.stripe.objects("subscription")
     assert [(item["id"], item["quantity"]) for item in after["items"]["data"]] == [(ids["GOLDPLAN"], 4)]
 
 
 def test_a_metadata_key_of_an_item_that_became_null_is_removed(shop):
-    ran_well(shop)
+    run_successfully(shop)
     shop.rows(
         "items",
         (1, "a", 3, None),
@@ -275,7 +275,7 @@ def test_a_metadata_key_of_an_item_that_became_null_is_removed(shop):
         columns="subscription int, price text, seats int, note text",
     )
 
-    assert len(ran_well(shop)) == 1
+    assert len(run_successfully(shop)) == 1
 
     (after,) = shop.stripe.objects("subscription")
     notes = {item["price"]["lookup_key"]: item["metadata"].get("note") for item in after["items"]["data"]}
@@ -283,24 +283,24 @@ def test_a_metadata_key_of_an_item_that_became_null_is_removed(shop):
 
 
 def test_an_archived_object_becomes_active_again(shop):
-    ran_well(shop)
+    run_successfully(shop)
     shop.rows("products", ("p2", "Another"), columns="id text, name text")
-    ran_well(shop, "run", "--select", "products")
+    run_successfully(shop, "run", "--select", "products")
     (left,) = [product for product in shop.stripe.objects("product") if product["name"] == "Marked Product"]
     assert left["active"] is False
 
     shop.rows("products", ("p1", "Marked Product"), ("p2", "Another"), columns="id text, name text")
-    assert len(ran_well(shop, "run", "--select", "products")) == 1
+    assert len(run_successfully(shop, "run", "--select", "products")) == 1
 
     (back,) = [product for product in shop.stripe.objects("product") if product["name"] == "Marked Product"]
     assert back["active"] is True
 
 
 def test_a_nested_object_is_removed_under_its_customer(shop):
-    ran_well(shop)
+    run_successfully(shop)
     shop.rows("tax_ids", (2, 1, "DE123456789"), columns="id int, person int, number text")
 
-    calls = ran_well(shop)
+    calls = run_successfully(shop)
 
     assert sorted(call.split()[0] for call in calls) == ["DELETE", "POST"]
     assert all("/v1/customers/cus_" in call for call in calls)
@@ -311,54 +311,54 @@ def test_a_nested_object_is_removed_under_its_customer(shop):
 
 def test_turned_off_the_records_are_hashed_without_a_call(shop):
     shop.set(store_values=True)
-    ran_well(shop)
+    run_successfully(shop)
     assert marks_in(shop) != []
 
     shop.set(store_values=False)
     reads = len(shop.stripe.requests())
-    assert ran_well(shop) == []
+    assert run_successfully(shop) == []
 
     assert marks_in(shop) == []
     assert len(shop.stripe.requests()) <= reads
-    assert ran_well(shop) == []
+    assert run_successfully(shop) == []
 
 
 def test_turned_off_records_of_removed_rows_and_syncs_are_hashed_too(people):
     people.set(store_values=True)
     people.sync("people", resource="customer", key="id", fields={"email": "email", "name": "name"})
-    ran_well(people)
+    run_successfully(people)
     put(people, *PEOPLE[:2])
     del people.models["people"]["meta"]
     people.rows("others", (1, "other"), columns="id int, name text")
     people.sync("others", resource="product", key="id", fields={"name": "name"})
 
     people.set(store_values=False)
-    ran_well(people)
+    run_successfully(people)
 
     assert marks_in(people) == []
 
 
 def test_turned_on_the_values_come_back_without_a_call(shop):
-    ran_well(shop)
+    run_successfully(shop)
 
     shop.set(store_values=True)
-    assert ran_well(shop) == []
+    assert run_successfully(shop) == []
 
     assert "email: marked@example.com" in shop.cli("state", "show", "people", "1").out
-    assert ran_well(shop) == []
+    assert run_successfully(shop) == []
 
 
 def test_the_setting_of_a_sync_wins_over_the_project(people):
     people.rows("others", (1, "other@example.com"), columns="id int, email text")
     people.sync("others", resource="customer", key="id", fields={"email": "email"}, store_values=True)
 
-    ran_well(people)
+    run_successfully(people)
 
     assert marks_in(people, (*MARKS, "other@example.com")) == [("dev.duckdb", "other@example.com")]
 
 
 def test_the_state_says_that_values_are_not_stored(people):
-    ran_well(people)
+    run_successfully(people)
 
     shown = people.cli("state", "show", "people", "1").out
 
@@ -369,8 +369,8 @@ def test_the_state_says_that_values_are_not_stored(people):
 
 
 def test_an_export_holds_no_values_and_can_be_imported(people, tmp_path):
-    ran_well(people)
-    ran_well(people, "state", "export", str(tmp_path / "export"))
+    run_successfully(people)
+    run_successfully(people, "state", "export", str(tmp_path / "export"))
     tables = {
         path.stem: duckdb.connect().sql(f"SELECT * FROM '{path}'").fetchall()
         for path in (tmp_path / "export").glob("*.parquet")
@@ -378,13 +378,13 @@ def test_an_export_holds_no_values_and_can_be_imported(people, tmp_path):
     assert not [mark for mark in MARKS if mark in str(tables)]
 
     people.state.unlink()
-    ran_well(people, "state", "import", str(tmp_path / "export"))
+    run_successfully(people, "state", "import", str(tmp_path / "export"))
 
-    assert ran_well(people) == []
+    assert run_successfully(people) == []
 
 
 def test_a_lost_state_is_rebuilt_without_values_and_the_next_run_sends_nothing(shop):
-    ran_well(shop)
+    run_successfully(shop)
     shop.state.unlink()
 
     shop.cli("state", "rebuild")
@@ -396,13 +396,13 @@ def test_a_lost_state_is_rebuilt_without_values_and_the_next_run_sends_nothing(s
 
 
 def test_what_changed_since_a_rebuilt_record_is_sent(people):
-    ran_well(people)
+    run_successfully(people)
     people.state.unlink()
     people.cli("state", "rebuild")
     put(people, (1, PEOPLE[0][1], "Other", *PEOPLE[0][3:]), *PEOPLE[1:])
 
     assert [field["path"] for change in people.plan() for field in change["fields"]] == ["name"]
-    assert len(ran_well(people)) == 1
+    assert len(run_successfully(people)) == 1
 
 
 def test_decimals_of_a_rebuilt_object_are_compared_as_what_they_are(business):
@@ -410,12 +410,12 @@ def test_decimals_of_a_rebuilt_object_are_compared_as_what_they_are(business):
     business.rows("taxes", (1, "8.50"), (2, "20"), columns="id int, rate text")
     fields = {"display_name": {"value": "VAT"}, "inclusive": {"value": True}, "percentage": "rate"}
     business.sync("taxes", resource="tax_rate", key="id", fields=fields)
-    ran_well(business)
+    run_successfully(business)
     business.state.unlink()
 
-    ran_well(business, "state", "rebuild")
+    run_successfully(business, "state", "rebuild")
 
-    assert ran_well(business) == []
+    assert run_successfully(business) == []
 
 
 def test_an_object_that_is_adopted_leaves_no_value(people):
@@ -425,10 +425,10 @@ def test_an_object_that_is_adopted_leaves_no_value(people):
     meta = people.models["people"]["meta"]["stripe_sync"]
     people.sync("people", **{**meta, "match": ["email"]})
 
-    assert len(ran_well(people)) == 3
+    assert len(run_successfully(people)) == 3
 
     assert people.stripe.count("customer") == 3
-    assert ran_well(people) == []
+    assert run_successfully(people) == []
     assert marks_in(people) == []
 
 
@@ -493,11 +493,11 @@ def test_what_is_under_way_keeps_its_exact_values_until_it_is_settled(people):
     killed(people, 3)
     assert marks_in(people) != []
 
-    ran_well(people)
+    run_successfully(people)
 
     assert {shown["email"] for shown in people.stripe.objects("customer")} == {row[1] for row in PEOPLE}
     assert marks_in(people) == []
-    assert ran_well(people) == []
+    assert run_successfully(people) == []
     assert people.stripe.count("customer") == 3
 
 
@@ -511,7 +511,7 @@ def salts(business):
 
 
 def test_equal_values_of_two_rows_have_different_hashes_and_no_plain_digest_represents_a_value(people):
-    ran_well(people)
+    run_successfully(people)
 
     with duckdb.connect(str(people.state)) as state:
         kept = [json.loads(params) for (params,) in state.execute("SELECT params FROM records ORDER BY key").fetchall()]
@@ -525,11 +525,11 @@ def test_equal_values_of_two_rows_have_different_hashes_and_no_plain_digest_repr
 
 
 def test_two_states_have_two_salts(people):
-    ran_well(people)
+    run_successfully(people)
     own, used = salts(people)
     people.state.unlink()
 
-    ran_well(people)
+    run_successfully(people)
 
     assert len(own) == len(salts(people)[0]) == 1
     assert salts(people)[0] != own
@@ -540,12 +540,12 @@ SALT = "a salt that is long enough"
 
 
 def test_a_salt_of_the_environment_takes_over_without_a_call_and_leaves_none_in_the_file(shop, monkeypatch):
-    ran_well(shop)
+    run_successfully(shop)
     (((own,),), used) = salts(shop)
 
     monkeypatch.setenv("DBT_STRIPE_SYNC_SALT", SALT)
-    assert ran_well(shop) == []
-    assert ran_well(shop) == []
+    assert run_successfully(shop) == []
+    assert run_successfully(shop) == []
 
     assert salts(shop)[0] == []
     assert len(salts(shop)[1]) == 1
@@ -555,7 +555,7 @@ def test_a_salt_of_the_environment_takes_over_without_a_call_and_leaves_none_in_
 
 def test_with_another_salt_every_row_is_compared_with_its_object_and_only_what_differs_is_sent(shop, monkeypatch):
     monkeypatch.setenv("DBT_STRIPE_SYNC_SALT", SALT)
-    ran_well(shop)
+    run_successfully(shop)
     shop.rows("people", (1, "marked.changed@example.com"), columns="id int, email text")
     shop.rows(
         "prices",
@@ -567,7 +567,7 @@ def test_with_another_salt_every_row_is_compared_with_its_object_and_only_what_d
     monkeypatch.setenv("DBT_STRIPE_SYNC_SALT", f"another {SALT}")
     plan = " ".join(shop.cli("plan").text.split())
     changes = {(change["sync"], change["key"]) for change in shop.plan()}
-    ran_well(shop)
+    run_successfully(shop)
 
     assert "another salt" in plan
     assert changes == {("people", "1"), ("prices", "a"), ("subscriptions", "1")}
@@ -575,26 +575,26 @@ def test_with_another_salt_every_row_is_compared_with_its_object_and_only_what_d
     assert sorted(p["unit_amount"] for p in shop.stripe.objects("price") if p["active"]) == [900, 4242018]
     counts = {kind: shop.stripe.count(kind) for kind in ("product", "customer", "subscription", "customer.tax_id")}
     assert set(counts.values()) == {1}
-    assert ran_well(shop) == []
+    assert run_successfully(shop) == []
 
 
 def test_with_another_salt_a_row_that_leaves_and_returns_is_understood(people, monkeypatch):
     meta = people.models["people"]["meta"]["stripe_sync"]
     people.sync("people", **{**meta, "resource": "product", "on_removed": "archive", "fields": {"name": "name"}})
     monkeypatch.setenv("DBT_STRIPE_SYNC_SALT", SALT)
-    ran_well(people)
+    run_successfully(people)
 
     monkeypatch.setenv("DBT_STRIPE_SYNC_SALT", f"another {SALT}")
     put(people, *PEOPLE[1:])
-    assert len(ran_well(people)) == 1
+    assert len(run_successfully(people)) == 1
     put(people, *PEOPLE)
-    assert len(ran_well(people)) == 1
+    assert len(run_successfully(people)) == 1
 
     assert [(p["name"], p["active"]) for p in people.stripe.objects("product") if p["name"] == "Marked One"] == [
         ("Marked One", True)
     ]
     assert people.stripe.count("product") == 3
-    assert ran_well(people) == []
+    assert run_successfully(people) == []
 
 
 def test_a_short_salt_is_refused(people, monkeypatch):
@@ -616,15 +616,15 @@ def test_an_unchanged_part_of_an_address_is_sent_as_stripe_has_it(people):
     columns = "id int, email text, name text, city text, plan text, seats int, street text"
     people.sync("people", resource="customer", key="id", fields={**fields, **street})
     people.rows("people", (*PEOPLE[0], "Main 1"), columns=columns)
-    ran_well(people)
+    run_successfully(people)
     people.rows("people", (*PEOPLE[0][:3], None, *PEOPLE[0][4:], "Main 2"), columns=columns)
 
-    assert len(ran_well(people)) == 1
+    assert len(run_successfully(people)) == 1
 
     address = customer(people, PEOPLE[0][1])["address"]
     assert (address["city"], address["line1"]) == ("Berlin", "Main 2")
     assert marks_in(people) == []
-    assert ran_well(people, "run", "--full-refresh") == []
+    assert run_successfully(people, "run", "--full-refresh") == []
 
 
 @pytest.fixture
@@ -649,7 +649,7 @@ def desks(business):
             "proration_behavior": {"column": "prorate", "nulls": "ignore"},
         },
     )
-    ran_well(business)
+    run_successfully(business)
     business.stripe.reset_requests()
     return business
 

@@ -83,7 +83,7 @@ def rows_of(salt: str = "salt") -> HashedRows:
 
 
 def main() -> None:
-    """A first run, one without a change, one with changes of every kind, and what is told of each."""
+    """A first run, one without a change, one with changes of every kind, and the report of each."""
     said: dict[str, Any] = {}
     with fakesnow.patch():
         cursor = snowflake.connector.connect(database="db", schema="public").cursor()

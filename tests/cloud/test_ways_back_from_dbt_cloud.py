@@ -50,7 +50,7 @@ def answers(status):
     return bring_about
 
 
-def answers_well(remote, _monkeypatch):
+def answers_as_expected(remote, _monkeypatch):
     remote.cloud.faults.clear()
 
 
@@ -62,9 +62,9 @@ def built(remote, _monkeypatch):
 WAYS = {
     "dbt-cloud-unauthorized": (wrong_token, right_token),
     "dbt-cloud-settings": (no_token, right_token),
-    "dbt-cloud-forbidden": (answers(403), answers_well),
-    "dbt-cloud-refused": (answers(400), answers_well),
-    "dbt-cloud-unreachable": (answers(503), answers_well),
+    "dbt-cloud-forbidden": (answers(403), answers_as_expected),
+    "dbt-cloud-refused": (answers(400), answers_as_expected),
+    "dbt-cloud-unreachable": (answers(503), answers_as_expected),
     "dbt-cloud-not-found": (unknown, built),
     "dbt-cloud-no-runs": (never_ran, built),
     "dbt-cloud-no-artifacts": (lambda remote, _: ran(remote, Step("Invoke dbt with `dbt debug`")), built),

@@ -9,7 +9,7 @@ import pytest
 from test_problems import CASES, code_of
 
 VALID = "resource: customer\nkey: id\nfields: {email: email}\n"
-# What a reader of the hint writes, by code: what stands there, and what they put in its place.
+# What a reader of the hint writes, by code: the text that is there, and its replacement.
 EDITS: dict[str, list[tuple[str, str]]] = {
     "bad-constant": [("sometimes", "exempt"), ("value: lots", "value: 5")],
     "bad-interval": [("weekly", "7d")],

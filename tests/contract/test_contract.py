@@ -46,7 +46,7 @@ NEWER_OPERATIONS: dict[str, str] = {
     "subscription.pause": "a newer operation (docs.stripe.com/changelog/endive/2026-09-30)"
 }
 ANSWERS_BEYOND = {"tax_rate.create": ("$.tax_type: $.tax_type: 'admissions_tax' is not one of",)}
-# What the local Stripe answers for these is a guess that docs/sandbox.md tells: their parameters, as they were given.
+# How the local Stripe answers these is a guess that docs/sandbox.md documents: with their parameters, unchanged.
 SHOWN_AS_GIVEN = frozenset(
     {
         "account",

@@ -106,7 +106,7 @@ class Shop:
         self.business.sync("things", resource=self.core.resource, fields=mapped, **{"key": "id", **meta})
 
     def _is_fixed(self, path: Sequence[str]) -> bool:
-        """Whether what lies at a path, or a hash that it lies in, is fixed once the object exists."""
+        """Whether the parameter at a path, or a hash around it, is immutable."""
         resource = read_catalog().resources[self.core.resource]
         within = (resource.param(tuple(path[: end + 1])) for end in range(len(path)))
         return any(param is not None and param.immutable for param in within)

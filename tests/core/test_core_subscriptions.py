@@ -25,7 +25,7 @@ def shop(shop_for):
 
 
 def map_also(shop, **fields):
-    """Map more than the table does; two underscores stand for a dot."""
+    """Map more than the table does; two underscores are a dot."""
     more = {name.replace("__", "."): value for name, value in fields.items()}
     shop.sync(fields={**SUBSCRIPTION.fields, **more})
 

@@ -33,7 +33,7 @@ UNSPEAKABLE = frozenset(" ,:\n")
 
 
 def random_selectors(manifest: Path, seed: int, count: int) -> list[str]:
-    """Lines as they stand in the selector table, the same for the same manifest and seed."""
+    """Lines as in the selector table, the same for the same manifest and seed."""
     raw = json.loads(manifest.read_text())
     nodes = [node for part in PARTS for _, node in sorted(raw.get(part, {}).items())]
     chance = Random(seed)  # noqa: S311 - of no secret

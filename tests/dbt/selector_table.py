@@ -722,7 +722,7 @@ def parts_of(line: str) -> tuple[list[str], list[str]]:
 
 
 def parsed_project(name: str, dbt: Path, folder: Path) -> Path:
-    """One of the five, parsed by a dbt; the folder where it lies."""
+    """One of the five, parsed by a dbt; returns its folder."""
     root = Path(shutil.copytree(PROJECTS / name, folder / name))
     environment = {**os.environ, "DBT_STRIPE_SYNC_PLUGIN": "0"}
     steps = [["deps"], ["parse"]] if (root / "packages.yml").exists() else [["parse"]]

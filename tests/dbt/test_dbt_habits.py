@@ -45,7 +45,7 @@ def habits(dbt_user, built_by, tmp_path):
 
 
 def build_production(habits):
-    """Another target is all that is built, and what dbt noted of it lies in `state/`."""
+    """Only another target is built, and dbt's artifacts of it are in `state/`."""
     habits.start_over()
     code, said = habits.run_dbt("build", "--target", "prod", "--target-path", "state", "--select", "stg_people")
     assert code == 0, said

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def render_case(case: Differing) -> str:
-    """All that a row may come to; answers that lead to the same are told together."""
+    """Every possible result for a row; answers that lead to the same result are grouped."""
     same: dict[tuple[str, ...], list[str]] = {}
     for path, _, decision in walk(case):
         same.setdefault(tuple(render_decision(decision)), []).append(" > ".join(path) or "at first")

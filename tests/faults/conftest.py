@@ -75,7 +75,7 @@ class Shop:
         with duckdb.connect(str(self.business.state), read_only=True) as state:
             return list(state.execute(query).fetchall())
 
-    def check_that_all_is_well(self) -> None:
+    def check_nothing_is_left_open(self) -> None:
         """Every row has exactly one object, the state knows each of them, and nothing is left to do."""
         objects = self.stripe.objects("customer")
         tags = sorted(found["metadata"]["dbt_stripe_sync"] for found in objects)

@@ -78,4 +78,4 @@ def test_a_list_that_is_not_stripes_creates_nothing_twice(shop, lie):
     assert "error[stripe-unreachable]" in ran.text
     assert real.count("customer") == 3
     assert shop.run().exit_code == 0
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()

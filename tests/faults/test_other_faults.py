@@ -18,7 +18,7 @@ from dbt_stripe_sync.sandbox import Fault, Sandbox
 MANY = 2_000
 # Bytes. The plan takes 3 million, and the log of the state twice as many.
 ROOM_FOR_HALF_A_PLAN, ROOM_FOR_THE_PLAN = 700_000, 3_700_000
-# A limit on a file's size stands for the disk: the system refuses the write in the same way.
+# A limit on a file's size simulates a full disk: the system refuses the write in the same way.
 SMALL_DISK = """
 import resource, signal, sys
 from dbt_stripe_sync.cli import main
@@ -28,7 +28,7 @@ main(sys.argv[2:])
 """
 
 
-def check_told(ran, fault):
+def check_reported(ran, fault):
     assert ran.exit_code == fault.exit_code, ran.text
     assert [text for text in fault.seen if text not in ran.text] == [], ran.text
     assert "Traceback" not in ran.text
@@ -92,7 +92,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_loses_nothing(business, tiny_disk
 
     ran = business.cli()
 
-    check_told(ran, FULL)
+    check_reported(ran, FULL)
     subprocess.run(["mount", "-o", "remount,size=100m", str(tiny_disk)], check=True)
     assert business.cli().exit_code == 0
     tags = [found["metadata"]["dbt_stripe_sync"] for found in business.stripe.objects("customer")]
@@ -109,7 +109,7 @@ def test_a_state_folder_that_becomes_read_only_stops_the_run_before_anything_is_
     ran = shop.run()
 
     subprocess.run(["mount", "-o", "remount,rw", str(tiny_disk)], check=True)
-    check_told(ran, READ_ONLY)
+    check_reported(ran, READ_ONLY)
     assert shop.stripe.writes() == []
     assert shop.run().exit_code == 0
     assert sorted(found["name"] for found in shop.stripe.objects("customer")) == ["Ann!", "Bob!", "Cem!"]
@@ -120,11 +120,11 @@ def test_a_state_that_cannot_be_created_stops_the_run(shop):
 
     ran = shop.run()
 
-    check_told(ran, READ_ONLY)
+    check_reported(ran, READ_ONLY)
     assert shop.stripe.writes() == []
     (shop.business.root / ".stripe_sync").unlink()
     assert shop.run().exit_code == 0
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 @pytest.mark.telling
@@ -137,14 +137,14 @@ def test_a_damaged_state_stops_the_run_and_is_rebuilt_from_stripe(shop):
 
     ran = shop.run()
 
-    check_told(ran, DAMAGED)
+    check_reported(ran, DAMAGED)
     assert state.read_bytes() == damaged
     assert shop.stripe.writes() == []
     state.unlink()
     assert shop.run("state", "rebuild").exit_code == 0
     assert shop.run().exit_code == 0
     assert shop.creations() == []
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 def test_a_damaged_state_is_replaced_by_a_backup(shop, tmp_path):
@@ -152,11 +152,11 @@ def test_a_damaged_state_is_replaced_by_a_backup(shop, tmp_path):
     backup = shutil.copy(shop.business.state, tmp_path / "backup")
     shop.business.state.write_bytes(b"x" * 20_000)
 
-    check_told(shop.run(), DAMAGED)
+    check_reported(shop.run(), DAMAGED)
 
     shutil.copy(backup, shop.business.state)
     assert shop.run().exit_code == 0
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 def test_an_older_copy_of_the_state_stops_the_run_before_anything_is_sent(shop, tmp_path):
@@ -169,7 +169,7 @@ def test_an_older_copy_of_the_state_stops_the_run_before_anything_is_sent(shop, 
 
     ran = shop.run()
 
-    check_told(ran, BEHIND)
+    check_reported(ran, BEHIND)
     assert shop.stripe.writes() == []
     assert shop.run("state", "rebuild").exit_code == 0
     assert shop.run().exit_code == 0
@@ -184,11 +184,11 @@ def test_a_state_of_a_newer_version_is_left_alone(shop):
 
     ran = shop.run()
 
-    check_told(ran, NEWER)
+    check_reported(ran, NEWER)
     assert shop.business.state.read_bytes() == before
     assert shop.stripe.writes() == []
     change_version(shop, "-")
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 def change_version(shop, version):
@@ -216,11 +216,11 @@ def test_a_warehouse_that_dies_during_a_read_sends_nothing(shop):
 
     ran = shop.run()
 
-    check_told(ran, WAREHOUSE)
+    check_reported(ran, WAREHOUSE)
     assert shop.stripe.writes() == []
     shop.business.warehouse.write_bytes(kept)
     assert shop.run().exit_code == 0
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 def damage(file):
@@ -240,9 +240,9 @@ def test_a_clock_that_steps_back_creates_nothing_twice(shop):
 
     ran = shop.run()
 
-    check_told(ran, CLOCK_BACK)
+    check_reported(ran, CLOCK_BACK)
     assert shop.creations() == []
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 def test_a_clock_that_steps_back_during_a_run_paces_no_differently(shop):
@@ -252,6 +252,6 @@ def test_a_clock_that_steps_back_during_a_run_paces_no_differently(shop):
 
     ran = shop.run()
 
-    check_told(ran, CLOCK_BACK)
+    check_reported(ran, CLOCK_BACK)
     assert sorted(found["name"] for found in shop.stripe.objects("customer")) == ["Ann!", "Bob!", "Cem!"]
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()

@@ -52,7 +52,7 @@ def check_seen(ran, fault):
     assert [text for text in fault.seen if text not in ran.text] == []
 
 
-def check_that_all_is_well(business):
+def check_nothing_is_left_open(business):
     ran = business.cli()
     assert (ran.exit_code, owed(business)) == (0, 0), ran.text
     business.write_calls()
@@ -70,7 +70,7 @@ def test_an_end_that_is_refused_is_owed(catalog, fault):
 
     assert (owed(catalog), amounts(catalog)) == (1, [1000, 1200])
     catalog.stripe.clear_faults()
-    check_that_all_is_well(catalog)
+    check_nothing_is_left_open(catalog)
     assert amounts(catalog) == [1200]
 
 
@@ -82,7 +82,7 @@ def test_an_end_that_gets_no_answer_is_owed(catalog, acts):
     check_seen(catalog.cli(), END_LOST)
 
     catalog.stripe.clear_faults()
-    check_that_all_is_well(catalog)
+    check_nothing_is_left_open(catalog)
     assert amounts(catalog) == [1200]
 
 
@@ -97,7 +97,7 @@ def test_a_product_that_cannot_be_moved_on_keeps_its_price(catalog):
 
     assert (owed(catalog), amounts(catalog)) == (2, [1000, 1200])
     catalog.stripe.clear_faults()
-    check_that_all_is_well(catalog)
+    check_nothing_is_left_open(catalog)
     assert amounts(catalog) == [1200]
 
 

@@ -88,4 +88,4 @@ def test_a_burst_of_refusals_costs_nothing_but_time(shop, reason):
     ran = shop.run()
 
     assert ran.exit_code == 0, ran.text
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()

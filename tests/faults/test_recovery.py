@@ -36,7 +36,7 @@ def leave_open(shop, path, *, acts, method="POST"):
     shop.stripe.clear_faults()
 
 
-def run_well(shop):
+def run_successfully(shop):
     shop.stripe.reset_requests()
     ran = shop.run()
     assert ran.exit_code == 0, ran.text
@@ -53,11 +53,11 @@ def test_a_young_intent_is_settled_by_its_own_key(shop, age, acts):
     used = keys_of(shop.creations())
     pass_time(shop, age)
 
-    run_well(shop)
+    run_successfully(shop)
 
     assert keys_of(shop.creations()) == used
     assert all(line.replayed is acts for line in shop.creations())
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 @pytest.mark.parametrize("age", OLD_AGES.values(), ids=OLD_AGES)
@@ -65,10 +65,10 @@ def test_an_old_intent_that_was_carried_out_is_found_by_its_tag(shop, age):
     leave_open(shop, CREATION["path"], acts=True)
     pass_time(shop, age)
 
-    run_well(shop)
+    run_successfully(shop)
 
     assert shop.creations() == []
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 @pytest.mark.parametrize("age", OLD_AGES.values(), ids=OLD_AGES)
@@ -77,11 +77,11 @@ def test_an_old_intent_that_was_not_carried_out_gets_a_new_key(shop, age):
     used = keys_of(shop.creations())
     pass_time(shop, age)
 
-    run_well(shop)
+    run_successfully(shop)
 
     assert len(shop.creations()) == 3
     assert not keys_of(shop.creations()) & used
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 @pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
@@ -91,11 +91,11 @@ def test_a_key_with_a_saved_500_is_never_sent_again(shop, acts):
     used = keys_of(shop.creations())
     shop.stripe.clear_faults()
 
-    run_well(shop)
+    run_successfully(shop)
 
     assert len(shop.creations()) == (0 if acts else 3)
     assert not keys_of(shop.creations()) & used
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 def test_a_list_that_cannot_be_read_is_not_mistaken_for_an_empty_one(shop):
@@ -110,18 +110,18 @@ def test_a_list_that_cannot_be_read_is_not_mistaken_for_an_empty_one(shop):
     assert "Stripe could not be asked whether it was made" in ran.text
     assert (shop.creations(), shop.open_intents()) == ([], 3)
     shop.stripe.clear_faults()
-    run_well(shop)
-    shop.check_that_all_is_well()
+    run_successfully(shop)
+    shop.check_nothing_is_left_open()
 
 
 def test_a_row_that_changed_meanwhile_is_settled_as_it_was_and_then_updated(shop):
     leave_open(shop, CREATION["path"], acts=True)
     shop.business.table("customers", "SELECT id, email, name || '!' AS name FROM customers")
 
-    run_well(shop)
+    run_successfully(shop)
 
     assert sorted(found["name"] for found in shop.stripe.objects("customer")) == ["Ann!", "Bob!", "Cem!"]
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 def test_a_row_that_left_meanwhile_is_settled_and_then_removed(shop):
@@ -130,7 +130,7 @@ def test_a_row_that_left_meanwhile_is_settled_and_then_removed(shop):
     leave_open(shop, CREATION["path"], acts=True)
     shop.business.table("customers", "SELECT * FROM customers WHERE id < 3")
 
-    run_well(shop)
+    run_successfully(shop)
 
     assert shop.stripe.count("customer") == len(shop.records()) == 2
 
@@ -146,10 +146,10 @@ def test_an_open_update_is_sent_again_and_is_done_once(shop, age, acts):
     leave_open(shop, "^/v1/customers/", acts=acts)
     pass_time(shop, age)
 
-    run_well(shop)
+    run_successfully(shop)
 
     assert sorted(found["name"] for found in shop.stripe.objects("customer")) == ["Ann!", "Bob!", "Cem!"]
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 @pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
@@ -162,7 +162,7 @@ def test_an_open_removal_is_completed(shop, age, acts):
     leave_open(shop, "^/v1/customers/", acts=acts, method="DELETE")
     pass_time(shop, age)
 
-    run_well(shop)
+    run_successfully(shop)
 
     assert shop.stripe.count("customer") == len(shop.records()) == 2
     assert shop.open_intents() == 0
@@ -209,7 +209,7 @@ def test_a_half_done_replacement_is_completed(priced, path, age, acts):
     leave_open(priced, path, acts=acts)
     pass_time(priced, age)
 
-    run_well(priced)
+    run_successfully(priced)
 
     check_replaced(priced)
 
@@ -227,7 +227,7 @@ def test_a_replaced_object_whose_deletion_was_cut_is_gone(shop, age, acts):
     leave_open(shop, "^/v1/coupons/", acts=acts, method="DELETE")
     pass_time(shop, age)
 
-    run_well(shop)
+    run_successfully(shop)
 
     (coupon,) = shop.stripe.objects("coupon")
     assert coupon["percent_off"] == 20
@@ -251,7 +251,7 @@ def test_an_object_that_ended_is_not_mistaken_for_the_one_that_an_open_creation_
     leave_open(shop, "^/v1/quotes$", acts=False)
     pass_time(shop, timedelta(days=2))
 
-    run_well(shop)
+    run_successfully(shop)
 
     quotes = sorted((found["description"], found["status"]) for found in shop.stripe.objects("quote"))
     assert quotes == [("one", "canceled"), ("one", "draft"), ("two", "draft")]
@@ -277,7 +277,7 @@ def test_an_object_without_a_tag_is_found_by_all_that_it_shows(taxed, acts):
     leave_open(taxed, "/tax_ids$", acts=acts)
     pass_time(taxed, timedelta(days=2))
 
-    run_well(taxed)
+    run_successfully(taxed)
 
     numbers = sorted(found["value"] for found in taxed.stripe.objects("customer.tax_id"))
     assert numbers == ["DE123456789", "DE987654321"]
@@ -309,7 +309,7 @@ def test_an_event_counts_once_whatever_happens_to_its_answer(metered, status, ac
     metered.run()
     metered.stripe.clear_faults()
 
-    run_well(metered)
+    run_successfully(metered)
 
     assert metered.stripe.count("billing.meter_event") == 1
     assert metered.open_intents() == 0
@@ -327,12 +327,12 @@ def test_an_event_that_stripe_no_longer_deduplicates_is_settled_by_what_its_mete
     pass_time(metered, timedelta(days=2))
     metered.stripe.reset_requests()
 
-    run_well(metered)
+    run_successfully(metered)
 
     assert len(metered.stripe.writes()) == (0 if acts else 1)
     assert metered.stripe.count("billing.meter_event") == 1
     assert metered.open_intents() == 0
-    run_well(metered)
+    run_successfully(metered)
     assert metered.stripe.count("billing.meter_event") == 1
 
 
@@ -342,12 +342,12 @@ def test_events_of_one_minute_are_settled_together(metered):
     metered.business.models["usage"]["meta"]["stripe_sync"]["fields"]["timestamp"] = "done"
     columns = "id text, customer int, n int, done timestamptz"
     metered.business.rows("usage", *rows[:1], columns=columns)
-    run_well(metered)
+    run_successfully(metered)
     metered.business.rows("usage", *rows, columns=columns)
     leave_open(metered, "^/v1/billing/meter_events$", acts=True)
     pass_time(metered, timedelta(days=2))
 
-    run_well(metered)
+    run_successfully(metered)
 
     assert metered.stripe.writes() == []
     assert metered.stripe.count("billing.meter_event") == 3
@@ -375,7 +375,7 @@ def test_an_event_that_shares_its_time_with_others_stays_unknown_until_a_person_
     assert metered.open_intents() == 1
     forgotten = metered.run("state", "forget", "usage", "u1")
     assert forgotten.exit_code == 0, forgotten.text
-    run_well(metered)
+    run_successfully(metered)
     assert metered.open_intents() == 0
     assert len(metered.stripe.writes()) == 1
 
@@ -388,7 +388,7 @@ def test_a_second_attempt_does_not_extend_stripes_deduplication_window(metered):
         pass_time(metered, timedelta(hours=20))
     metered.stripe.reset_requests()
 
-    run_well(metered)
+    run_successfully(metered)
 
     assert metered.stripe.writes() == []
     assert metered.stripe.count("billing.meter_event") == 1
@@ -403,5 +403,5 @@ def test_a_sync_with_open_changes_is_not_renamed(shop):
 
     assert refused.exit_code == 2
     assert "error[sync-undecided]" in refused.text
-    run_well(shop)
+    run_successfully(shop)
     assert shop.run("state", "mv", "customers", "people").exit_code == 0

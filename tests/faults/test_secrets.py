@@ -22,7 +22,7 @@ from dbt_stripe_sync.sandbox import Fault
 KEY = "sk_test_51MarkedKeyThatMustNeverBeSeen0123456789"
 MAIL, NAME = "marked.person@example.com", "Marked Person 4f2a"
 MARKS = (KEY, KEY[8:], MAIL, NAME, "marked.person", "4f2a")
-# Where rows stand by right: the warehouse that they come from, and the state.
+# Where rows may be: the warehouse that they come from, and the state.
 BY_RIGHT = {"warehouse.duckdb", ".stripe_sync"}
 # A fault of our own, which nobody has foreseen: it comes as a traceback.
 BROKEN = """
@@ -58,7 +58,7 @@ def start(business, scratch, *command, program=("-m", "dbt_stripe_sync")):
 
 
 def left_behind(business, *folders):
-    """Every file outside of the places where rows stand by right."""
+    """Every file outside the places where rows may be."""
     for folder in (business.root, *folders):
         for path in folder.rglob("*"):
             if path.is_file() and not BY_RIGHT & {path.name, *path.relative_to(folder).parts}:

@@ -34,7 +34,7 @@ def test_a_fault_that_happens_once_costs_nothing_but_time(shop, fault):
         assert ran.exit_code == 1
         assert said(ran, fault.seen) == []
         assert shop.run().exit_code == 0
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 @each_fault
@@ -53,7 +53,7 @@ def test_a_fault_that_lasts_is_reported_and_the_next_run_succeeds(shop, fault):
     assert shop.records() == {}
     shop.stripe.clear_faults()
     assert shop.run().exit_code == 0
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 @each_fault
@@ -69,7 +69,7 @@ def test_an_update_that_meets_a_fault_is_done_once(shop, fault):
     shop.stripe.clear_faults()
     assert shop.run().exit_code == 0
     assert sorted(found["name"] for found in shop.stripe.objects("customer")) == ["Ann!", "Bob!", "Cem!"]
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 def test_a_permission_that_is_missing_stops_its_own_sync_and_no_other(shop):
@@ -92,7 +92,7 @@ def test_an_unreachable_stripe_stops_the_run_before_anything_is_sent(shop):
     assert said(ran, NEVER_THERE.seen) == []
     shop.stripe.start()
     assert shop.run().exit_code == 0
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 def test_if_stripe_goes_away_during_a_run_the_next_run_settles_everything(shop):
@@ -113,7 +113,7 @@ def test_if_stripe_goes_away_during_a_run_the_next_run_settles_everything(shop):
     shop.stripe.clear_faults()
     shop.stripe.start()
     assert shop.run().exit_code == 0
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 def test_a_key_that_was_used_for_something_else_is_given_up(shop):
@@ -129,7 +129,7 @@ def test_a_key_that_was_used_for_something_else_is_given_up(shop):
     assert said(ran, MISMATCH.seen) == []
     assert shop.run().exit_code == 0
     remove_what_is_not_ours(shop.stripe)
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 def test_a_very_slow_answer_is_waited_for(shop):
@@ -140,7 +140,7 @@ def test_a_very_slow_answer_is_waited_for(shop):
     assert ran.exit_code == SLOW.exit_code, ran.text
     assert said(ran, SLOW.seen) == []
     assert len(shop.creations()) == 3
-    shop.check_that_all_is_well()
+    shop.check_nothing_is_left_open()
 
 
 def use_key(stripe: Sandbox, key: str) -> None:

@@ -253,7 +253,7 @@ def test_a_prefix_may_have_unusual_characters_and_is_only_its_own(server, tmp_pa
     bucket = server.new_bucket().removesuffix("/stripe/state")
     business = Business(root=tmp_path / "shop", stripe=stripe)
     business.sync("customers", resource="customer", key="id", fields={"email": "email"})
-    # The URL of a folder is one, where %20 stands for a blank; a bucket's prefix is what it says.
+    # In the URL of a folder, %20 is a space; the prefix of a bucket is taken literally.
     prefixes = ODD if server.process is None else [*ODD, "a%20b"]
     for number, prefix in enumerate(prefixes):
         business.set(state=f"{bucket}/{prefix}")

@@ -175,7 +175,7 @@ def test_a_store_that_ignores_conditions_is_refused_before_anything_is_written(s
 
 
 def test_a_snapshot_that_is_not_written_at_the_end_loses_nothing(shop, monkeypatch, stripe):
-    """The run has done its work: it says so, and the next one reads the log."""
+    """The run has done its work and says so, and the next one reads the log."""
     from dbt_stripe_sync.state.remote import problems
 
     def fail(objects, *_, **__):

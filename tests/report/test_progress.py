@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
 
 
 class Hands:
-    """A clock that moves when it is told to."""
+    """A clock that a test moves."""
 
     now = 0.0
 

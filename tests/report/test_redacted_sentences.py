@@ -13,7 +13,7 @@ from dbt_stripe_sync.report.redact import hide_keys, hide_values
 from dbt_stripe_sync.stripe_api.keys import check_key
 
 PACKAGE = Path(dbt_stripe_sync.__file__).parent
-# The local Stripe prints a key of its own, and tells of starred ones, as Stripe does.
+# The local Stripe prints its own key, and mentions starred ones, as Stripe does.
 WITH_KEYS = "sandbox"
 
 

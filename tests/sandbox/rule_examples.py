@@ -408,7 +408,7 @@ def _find(params, steps):
 
 
 def _request(params, steps, value, example):
-    """What stands on the way to the value comes first, so that nothing else is refused before it."""
+    """The parents of the value come first, so that nothing else is refused before it."""
     value = deepcopy(value)
     made = value if not steps else _build(params, steps, value, deepcopy(example)) if value is not None else {}
     for name, param in params.items():

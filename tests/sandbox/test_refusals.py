@@ -132,7 +132,7 @@ REFUSALS = {
 
 @pytest.fixture(scope="module")
 def shop():
-    """A sandbox, and the ids of what stands in it."""
+    """A sandbox, and the ids of its objects."""
     with Sandbox() as sandbox:
         api = stripe.StripeClient(sandbox.api_key, base_addresses={"api": sandbox.url}).v1
         yield sandbox, {**_catalog(api), **_customers(api), **_billing(api), **_usage(api)}

@@ -47,7 +47,7 @@ def test_every_refusal_says_whether_a_plan_foresees_it_or_why_not():
 
 
 def test_what_a_request_shows_is_refused_by_the_table_alone():
-    """A refusal in code needs more than the request: an object, the key, the time; no rule stands twice."""
+    """A refusal in code needs more than the request: an object, the key, the time; no rule occurs twice."""
     by_table = {name for name in read_refusals() if foreseen(name) == foreseen("strictness.enforce_rules")}
     assert by_table == {"strictness.enforce_rules"}
     needed = {words for refusal in read_refusals().values() for words in refusal.words if "Missing required" in words}

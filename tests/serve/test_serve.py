@@ -326,7 +326,7 @@ def children(process):
 
 
 def test_a_body_that_never_arrives_blocks_nobody(shop, start):
-    """Somebody who sends a byte a minute holds no place that a delivery needs, and is let go."""
+    """A client that sends a byte a minute blocks no delivery, and is disconnected."""
     run = shop.build()
     server = start()
     host = urlsplit(server.url)

@@ -47,7 +47,7 @@ def sealed(opened):
 def send(state, key="1"):
     change = change_of(key)
     state.commit([intent_of(change)], [])
-    # As DuckDB does by itself in a long run: from now on the values stand in the file, and not in its log alone.
+    # As DuckDB does by itself in a long run: from now on the values are in the file, and not only in its log.
     state.workspace.execute("CHECKPOINT")
     state.commit([], [outcome_of(change, intent_id=f"intent-{change.id}")])
 

@@ -263,7 +263,7 @@ FILLER = textwrap.dedent(
 
 
 def test_a_full_disk_stops_the_run_and_loses_nothing(opened, path):
-    # A limit on a file's size stands for the disk: the system refuses the write in the same way.
+    # A limit on a file's size simulates a full disk: the system refuses the write in the same way.
     done = subprocess.run(
         [sys.executable, "-c", FILLER, str(path), str(Path(__file__).parent)],
         capture_output=True,

@@ -170,7 +170,7 @@ def test_a_schedule_does_not_end_a_subscription_that_ends_later(scheduled):
     let_schedules(scheduled, "deactivate")
     scheduled.succeeds()
 
-    # The schedule has to let go of it first: Stripe refuses the other order.
+    # The schedule has to release it first: Stripe rejects the other order.
     assert endings(scheduled) == [("active", False), ("active", True)]
     scheduled.check_settled()
 

@@ -15,6 +15,6 @@ def write(shop, rows: list[tuple[Any, ...]]) -> None:
 
 
 def marks(shop) -> list[tuple[Any, ...]]:
-    """What the copy says of itself, nothing where there is none."""
+    """The marks of the copy, empty if there is none."""
     found = shop.ask("SELECT 1 FROM information_schema.tables WHERE table_name = 'row_hash_marks'")
     return sorted(shop.ask("SELECT * FROM stripe_sync.row_hash_marks")) if found else []

@@ -40,7 +40,7 @@ class Described:
 
 
 class Noted:
-    """A connection that notes what it is told; its table of marks is empty."""
+    """A connection that notes its statements; its table of marks is empty."""
 
     def __init__(self):
         self.statements = []
@@ -87,7 +87,7 @@ def rows(kind):
 
 
 def render(kind):
-    """All that an engine is told."""
+    """Every statement that an engine gets."""
     diffs = WarehouseRowDiffs(Described(TYPES), kind, "stripe_sync")
     asked = rows(kind)
     (lines,) = asked.children

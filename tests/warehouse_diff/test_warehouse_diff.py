@@ -496,7 +496,7 @@ def test_one_sync_alone_can_be_compared_in_the_warehouse(customers, read):
 
 
 def test_a_row_whose_object_has_become_that_of_another_row_is_found_though_its_change_failed(shop, read):
-    """A coupon's own id moves from a row that a person let go to another one, which has a record of long ago."""
+    """A coupon's own id moves from a row that a person forgot to another one, which has an old record."""
     columns = "id int, code text"
     fields = {"id": "code", "percent_off": {"value": 10}, "duration": {"value": "once"}}
     shop.rows("coupons", (1, "SPRING"), (2, "SUMMER"), columns=columns)
