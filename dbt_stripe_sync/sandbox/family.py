@@ -12,6 +12,7 @@ from dbt_stripe_sync.sandbox.ids import new_id
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.store import Body, copy_json
 from dbt_stripe_sync.sandbox.work import Work
+from dbt_stripe_sync.stripe_api.sdk_shapes import blank_of
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.model.params import Param
@@ -63,7 +64,8 @@ class Family(Struct, frozen=True, kw_only=True):
     """One kind of object: its names, its defaults, and where it differs from what the core does.
 
     - `kind` is the resource's name in the catalog, and its table in the store. `object` is the API's name for it.
-    - `blank` is a new object before its parameters are applied.
+    - `blank` is a new object before its parameters are applied, without the fields that have the emptiest value of a
+      type that the SDK requires.
     - `parents` maps path parameters to the fields that hold them.
     - `operations` replaces the core's handlers, by operation name.
     - `filters` is for list parameters that don't simply equal the field of the same name. It maps them to a dotted
@@ -98,7 +100,8 @@ class Family(Struct, frozen=True, kw_only=True):
 def new_body(family: Family, work: Work, *, id: str | None = None) -> Body:  # noqa: A002 - Stripe's own word
     """Return a blank object with its id, `object`, `created` and `livemode`."""
     body: Body = {"id": id or new_id(family.prefix), "object": family.object}
-    body.update(copy_json(family.blank() if callable(family.blank) else family.blank))
+    own = family.blank() if callable(family.blank) else family.blank
+    body.update(copy_json({**blank_of(family.object), **own}))
     if body.get("created", 0) is not None:
         body["created"] = work.now
     body["livemode"] = work.livemode

@@ -11,7 +11,9 @@ import pytest
 
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.sandbox import Sandbox
+from dbt_stripe_sync.sandbox.objects import FAMILIES
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
+from dbt_stripe_sync.stripe_api.sdk_shapes import blank_of
 
 CATALOG = read_catalog()
 PLAIN = {
@@ -76,3 +78,15 @@ def test_no_operation_fails_inside(served, name, build):
             with refused:
                 status, body = refused.code, refused.read()
         assert status < 500, f"{method} {operation.path}: {body.decode()}"
+
+
+BY_HAND = {name: family for name, family in FAMILIES.items() if not callable(family.blank)}
+
+
+@pytest.mark.parametrize("family", BY_HAND.values(), ids=list(BY_HAND))
+def test_a_blank_object_lists_only_what_the_types_of_the_sdk_do_not_give(family):
+    derived = blank_of(family.object)
+
+    repeated = {name for name, value in family.blank.items() if name in derived and repr(value) == repr(derived[name])}
+
+    assert repeated == set()

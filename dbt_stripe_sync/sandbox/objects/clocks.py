@@ -66,12 +66,8 @@ FAMILY = Family(
     object="test_helpers.test_clock",
     prefix="clock",
     blank={
-        "created": 0,
-        "deletes_after": 0,
-        "frozen_time": 0,
         "name": None,
         "status": "ready",
-        "status_details": {},
     },
     routes=(
         ExtraRoute(name="create", method="post", path=_PATH, handler=_create),

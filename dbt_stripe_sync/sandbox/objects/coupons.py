@@ -110,7 +110,6 @@ COUPON = Family(
     prefix="",
     blank={
         "amount_off": None,
-        "created": 0,
         "currency": None,
         "duration": "once",
         "duration_in_months": None,
@@ -119,7 +118,6 @@ COUPON = Family(
         "name": None,
         "percent_off": None,
         "redeem_by": None,
-        "times_redeemed": 0,
         "valid": True,
     },
     operations={"create": _create_coupon, "update": _update_coupon},
@@ -133,7 +131,6 @@ PROMOTION_CODE = Family(
     blank={
         "active": True,
         "code": None,
-        "created": 0,
         "customer": None,
         "expires_at": None,
         "max_redemptions": None,
@@ -144,7 +141,6 @@ PROMOTION_CODE = Family(
             "minimum_amount": None,
             "minimum_amount_currency": None,
         },
-        "times_redeemed": 0,
     },
     operations={"create": _create_promotion_code, "update": _update_promotion_code},
     filters={

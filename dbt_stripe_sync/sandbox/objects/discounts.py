@@ -94,7 +94,6 @@ DISCOUNT = Family(
         "invoice_item": None,
         "promotion_code": None,
         "source": None,
-        "start": 0,
         "subscription": None,
         "subscription_item": None,
     },

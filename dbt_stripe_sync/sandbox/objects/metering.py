@@ -195,15 +195,12 @@ METER = Family(
     object="billing.meter",
     prefix="mtr",
     blank={
-        "created": 0,
         "customer_mapping": {"event_payload_key": "stripe_customer_id", "type": "by_id"},
         "default_aggregation": None,
         "display_name": None,
         "event_name": None,
         "event_time_window": None,
-        "status": "active",
         "status_transitions": {"deactivated_at": None},
-        "updated": 0,
         "value_settings": {"event_payload_key": "value"},
     },
     operations={
@@ -236,7 +233,7 @@ METER_EVENT = Family(
     kind="billing.meter_event",
     object="billing.meter_event",
     prefix="evt",
-    blank={"created": 0, "event_name": None, "identifier": None, "payload": {}, "timestamp": 0},
+    blank={"event_name": None, "identifier": None},
     operations={"create": _create_event},
     render=_render_event,
 )
@@ -253,16 +250,12 @@ CREDIT_GRANT = Family(
     blank={
         "amount": None,
         "applicability_config": None,
-        "category": "paid",
-        "created": 0,
         "customer": None,
         "effective_at": None,
         "expires_at": None,
-        "metadata": {},
         "name": None,
         "priority": DEFAULT_PRIORITY,
         "test_clock": None,
-        "updated": 0,
         "voided_at": None,
     },
     operations={

@@ -232,7 +232,6 @@ FAMILY = Family(
         "billing_mode": None,
         "canceled_at": None,
         "completed_at": None,
-        "created": 0,
         "current_phase": None,
         "customer": None,
         "default_settings": {
@@ -248,7 +247,6 @@ FAMILY = Family(
         },
         "end_behavior": "release",
         "metadata": {},
-        "phases": [],
         "released_at": None,
         "released_subscription": None,
         "status": "not_started",

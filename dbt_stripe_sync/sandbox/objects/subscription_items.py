@@ -240,11 +240,6 @@ FAMILY = Family(
     prefix="si",
     blank={
         "billing_thresholds": None,
-        "created": 0,
-        "current_period_end": 0,
-        "current_period_start": 0,
-        "discounts": [],
-        "metadata": {},
         "plan": None,
         "price": None,
         "quantity": 1,
