@@ -181,7 +181,7 @@ def test_a_list_that_fails_creates_nothing(business):
     assert made == business.stripe.count("customer") == 1
 
 
-def test_a_price_with_another_amount_is_replaced_by_one_that_takes_its_lookup_key_over(business):
+def test_a_price_with_another_amount_is_replaced_by_one_with_its_lookup_key(business):
     client = by_hand(business)
     product = client.products.create({"name": "Desk"})["id"]
     same, other = (
@@ -385,7 +385,7 @@ def test_an_exact_address_wins_over_one_in_another_case(business):
     assert business.stripe.count("customer") == 2
 
 
-def test_case_can_be_ignored_in_a_later_sync_too_where_addresses_are_searched_for(business):
+def test_case_can_be_ignored_in_a_later_sync_that_searches_for_addresses(business):
     people(business, ("c1", "first@example.com", "A"), match=["email"], match_email="ignore_case")
     run(business)
     theirs = person(business, "Ann@Example.com")

@@ -71,7 +71,7 @@ def test_the_sandbox_shares_only_the_catalog_with_the_client_that_it_judges():
 
 
 @pytest.mark.parametrize("part", ["cloud", "serve", "integrations"])
-def test_where_it_runs_is_known_to_the_command_line_alone(part):
+def test_only_the_command_line_knows_where_it_runs(part):
     for path in MODULES:
         if path.relative_to(ROOT).parts[0] not in {"cli", "serve", "integrations", part}:
             known = {name for name in ours(path) if name.startswith(f"{part}.")}

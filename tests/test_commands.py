@@ -192,7 +192,7 @@ def test_retry_includes_rows_that_were_rejected_before_they_were_sent(customers)
 
 
 @pytest.mark.telling
-def test_a_forgotten_record_comes_back_by_its_tag_and_nothing_is_created_twice(customers):
+def test_a_forgotten_record_is_found_by_its_tag_and_nothing_is_created_twice(customers):
     customers.cli()
     before = records_of(customers)
 

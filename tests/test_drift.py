@@ -130,7 +130,7 @@ def test_what_a_row_changes_elsewhere_is_sent_with_what_others_changed(business,
     assert customers(business)["Anna"]["email"] == "new@example.com"
 
 
-def test_a_row_that_changes_what_others_changed_waits_where_drift_is_reported(business, people):
+def test_a_row_that_changes_what_others_changed_waits_if_drift_is_reported(business, people):
     ann = customers(business)["Ann"]
     by_hand(business, f"customers/{ann['id']}", name="Anna")
     people((1, "a@example.com", "Annette", "team"), BOB)

@@ -150,7 +150,7 @@ def test_overwrite_sends_what_differs_and_nothing_else(edit):
 
 
 @pytest.mark.parametrize("on_drift", ["report", "keep"])
-def test_a_part_of_a_hash_that_others_changed_goes_along_where_the_hash_is_sent(on_drift):
+def test_a_part_of_a_hash_that_others_changed_is_kept_when_the_hash_is_sent(on_drift):
     asked = {**WRITTEN, "address": {"city": "Bern", "line1": "2"}}
     body = as_shown(address={"city": "Basel", "line1": "1"})
 
@@ -186,7 +186,7 @@ def test_the_row_matches_the_objects_new_value(on_drift):
     assert drifted_object(rules(on_drift=on_drift), asked, decision) is None
 
 
-def test_a_sync_that_only_inserts_never_writes_over_what_is_there():
+def test_an_insert_only_sync_never_overwrites_existing_values():
     asked = row(WRITTEN, as_shown(name="Anna"))
 
     decision = decide(rules(on_drift="overwrite", mode="insert"), asked, Observed())
@@ -237,7 +237,7 @@ OTHER = {"id": "si_2", "price": {"id": "price_Z1b2C3d4E5f6G7h8"}, "quantity": 1,
         ([], True),
     ],
 )
-def test_items_drift_where_ours_do_and_those_of_others_do_not_count(shown, drifts):
+def test_only_items_of_the_row_count_as_drift(shown, drifts):
     body = {"id": "sub_1", "status": "active", "items": {"data": shown, "has_more": False}}
 
     found = find_drift(SUBSCRIBED, body, CATALOG.resources["subscription"])

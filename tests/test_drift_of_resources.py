@@ -134,7 +134,7 @@ def test_someone_elses_item_is_not_drift_and_stays(shop):
     assert len(only(shop, "subscription")["items"]["data"]) == 2
 
 
-def test_a_quantity_that_somebody_changed_is_written_again_on_its_own_item(shop):
+def test_a_quantity_that_someone_changed_is_written_again_on_its_own_item(shop):
     subscription = only(shop, "subscription")
     by_hand(shop, f"subscription_items/{subscription['items']['data'][0]['id']}", quantity=5)
     subscribe(shop, on_drift="overwrite")

@@ -49,7 +49,7 @@ def expect_refused_unsent(business, *said):
 
 
 @pytest.mark.parametrize("resource", NAMING)
-def test_a_price_that_somebody_archived_is_known_to_the_plan(business, stripe, api, resource):
+def test_a_price_archived_by_someone_else_is_known_to_the_plan(business, stripe, api, resource):
     fields, recurring = NAMING[resource]
     customer = api.customers.create({"email": "a@example.com"}).id
     gone, good = new_price(api, recurring=recurring), new_price(api, recurring=recurring)

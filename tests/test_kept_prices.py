@@ -244,7 +244,7 @@ def test_a_subscription_that_ended_and_returns_gets_the_current_price_and_keeps_
     assert shop.stripe.count("subscription") == 3
 
 
-def test_a_row_that_comes_back_after_its_sync_was_renamed_keeps_its_price(shop):
+def test_a_row_that_returns_after_its_sync_was_renamed_keeps_its_price(shop):
     run(shop)
 
     def rename():

@@ -208,7 +208,7 @@ def test_a_bad_row_is_rejected_alone(customers):
 
 
 @pytest.mark.slow
-def test_an_archived_product_comes_back_with_its_row(business):
+def test_an_archived_product_becomes_active_again_with_its_row(business):
     business.rows("plans", ("solo", "Solo"), ("team", "Team"), columns="code text, name text")
     business.sync("plans", resource="product", key="code", fields={"name": "name"}, on_removed="archive")
     business.cli()

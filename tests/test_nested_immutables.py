@@ -143,7 +143,7 @@ def test_a_shipping_rate_with_another_amount_is_replaced(business):
     assert sorted((rate["fixed_amount"]["amount"], rate["active"]) for rate in rates) == [(500, False), (700, True)]
 
 
-def test_a_payment_link_keeps_its_url_where_only_a_quantity_changes(business):
+def test_a_payment_link_keeps_its_url_if_only_a_quantity_changes(business):
     prices(business, 1000)
     links(business, 1)
     assert business.cli().exit_code == 0

@@ -219,7 +219,7 @@ def test_child_rows_in_another_order_change_nothing(business):
     assert again is None
 
 
-def test_a_child_row_that_changes_comes_and_goes_changes_its_parent_alone(business):
+def test_a_changed_new_or_removed_child_row_changes_only_its_parent(business):
     columns = "who text, name text, value text"
     fields = {
         "invoice_settings.custom_fields": {"model": "notes", "on": "who", "fields": {"name": "name", "value": "value"}}
@@ -339,7 +339,7 @@ def test_a_key_of_metadata_that_becomes_null_is_removed_alone(business):
     assert business.stripe.objects("customer")[0]["metadata"] == {"a": "1", "dbt_stripe_sync": "shop/things/1"}
 
 
-def test_a_list_that_becomes_null_is_emptied_where_stripe_can(business):
+def test_a_list_that_becomes_null_is_cleared_if_stripe_can(business):
     fields = {"invoice_settings.custom_fields": "notes"}
     synced(business, "SELECT 1 AS id, [{'name': 'Tax', 'value': '1'}] AS notes", fields=fields)
 
@@ -754,7 +754,7 @@ def test_an_adopted_customer_keeps_the_parts_of_its_address_that_no_column_has(b
     assert "address.line1=Main St 1" in shown.text
 
 
-def test_what_somebody_added_to_an_address_stays_when_its_row_changes(business):
+def test_what_someone_added_to_an_address_stays_when_its_row_changes(business):
     people(business, ("c1", "a@example.com", "AT"))
     run(business)
     (customer,) = business.stripe.objects("customer")
@@ -789,7 +789,7 @@ def test_a_row_that_changes_no_hash_costs_no_read(business):
     assert not [line for line in business.stripe.requests() if line.path == f"/v1/customers/{customer['id']}"][1:]
 
 
-def test_a_paused_subscription_keeps_the_day_on_which_somebody_resumes_it(business):
+def test_a_paused_subscription_keeps_the_date_on_which_it_resumes(business):
     customer = by_hand(business, "customers", email="a@example.com")["id"]
     price = by_hand(
         business,

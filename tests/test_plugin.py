@@ -94,7 +94,7 @@ def test_without_dbt_there_is_no_plugin_and_no_error(monkeypatch):
     assert dbt_stripe_sync.plugins == []
 
 
-def test_importing_the_package_imports_nothing_that_takes_time():
+def test_importing_the_package_imports_nothing_slow():
     code = (
         "import sys, dbt_stripe_sync; print(*(n for n in ('duckdb', 'stripe', 'pyarrow', 'click') if n in sys.modules))"
     )

@@ -89,7 +89,7 @@ def test_rebuild_finds_the_objects_by_their_new_name(renamed):
     assert renamed.write_calls() == []
 
 
-def test_the_tag_goes_with_what_else_has_changed_in_one_call(renamed):
+def test_the_tag_is_sent_with_other_changes_in_one_call(renamed):
     renamed.cli("state", "mv", "customers", "people")
     renamed.table("customers", "SELECT * REPLACE (CASE id WHEN 2 THEN 'Bea' ELSE name END AS name) FROM customers")
     rename(
@@ -230,7 +230,7 @@ def test_a_price_that_is_replaced_meanwhile_leaves_one_with_the_name(business):
     assert named == {1000: None, 2000: "shop/amounts/m", 9000: "shop/amounts/y"}
 
 
-def test_what_has_no_tag_or_takes_no_update_costs_no_call(business):
+def test_objects_without_a_tag_or_updates_cost_no_call(business):
     business.rows("meters", ("api", "Calls"), columns="name text, title text")
     fields = {"event_name": "name", "display_name": "title", "default_aggregation.formula": {"value": "sum"}}
     business.sync("meters", resource="billing.meter", key="name", fields=fields)

@@ -212,7 +212,7 @@ def forged(text, signature=None):
 
 
 @pytest.mark.parametrize("signature", [None, "", "ä", "0" * 64])
-def test_a_plan_that_was_altered_by_somebody_who_knows_the_format_is_refused(planned, plan, signature):
+def test_a_plan_altered_by_someone_who_knows_the_format_is_refused(planned, plan, signature):
     plan.write_text(forged(plan.read_text(), signature))
 
     ran = planned.cli("apply", str(plan))

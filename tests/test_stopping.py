@@ -73,7 +73,7 @@ def test_the_limit_is_an_integer_and_fifty_by_default():
 
 
 @pytest.mark.parametrize(("pace", "fail_fast", "most"), [(5, False, 8), (20, False, 30), (80, False, 48), (2, True, 3)])
-def test_few_enough_changes_wait_that_a_stop_takes_about_a_second(pace, fail_fast, most):
+def test_few_enough_changes_wait_for_a_stop_to_take_about_a_second(pace, fail_fast, most):
     assert turns_at(pace, fail_fast=fail_fast).least == most
 
 

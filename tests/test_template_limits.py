@@ -157,7 +157,7 @@ def test_a_template_that_is_nested_too_deeply_is_reported_with_its_place(busines
 
 
 @pytest.mark.parametrize("source", ["[% macro m(x) %][[ m(x) ]][% endmacro %][[ m(first) ]]", "[[ first / 0 ]]"])
-def test_a_template_that_fails_rejects_its_row_also_where_objects_are_matched_by_it(business, source):
+def test_a_failing_template_rejects_its_row_even_if_objects_are_matched_by_it(business, source):
     business.rows("people", ("c1", "Ann"), columns="id text, first text")
     fields = {"email": {"template": source}, "name": "first"}
     business.sync("people", resource="customer", key="id", fields=fields, match=["email"])

@@ -345,7 +345,7 @@ def test_a_run_without_stored_changes_says_so(business):
     assert "run-forgotten" in ran.err
 
 
-def test_objects_that_stripe_never_removes_are_listed_and_what_they_belong_to_goes(metered):
+def test_objects_that_stripe_never_removes_are_listed_and_their_parents_are_deleted(metered):
     usage(metered)
     sent = run(metered)
 
@@ -355,7 +355,7 @@ def test_objects_that_stripe_never_removes_are_listed_and_what_they_belong_to_go
     assert metered.stripe.count("customer") == 0
 
 
-def test_a_subscription_goes_before_its_customer_and_follows_a_price_back(business):
+def test_a_subscription_is_undone_before_its_customer_and_returns_to_the_old_price(business):
     by_hand(business, "products", id="team", name="Team")
     customers(business, ("1", "a@example.com", "Ann", "solo"))
     recurring = {**PRICES["fields"], "recurring.interval": {"value": "month"}}

@@ -58,7 +58,7 @@ def test_full_requests_carry_the_events_and_every_row_counts_once(metered):
     assert metered.write_calls() == []
 
 
-def test_a_full_batch_goes_in_one_request(metered):
+def test_a_full_batch_is_sent_in_one_request(metered):
     run(metered)
     many(metered, 100)
     metered.write_calls()

@@ -43,7 +43,7 @@ def test_canonical_json_does_not_depend_on_the_order_of_names(value):
 
 
 @given(st.dictionaries(names, scalars), st.dictionaries(names, scalars))
-def test_canonical_json_differs_where_the_meaning_does(one, other):
+def test_canonical_json_differs_if_the_meaning_does(one, other):
     def typed(values):
         return {name: (type(value), value) for name, value in values.items()}
 

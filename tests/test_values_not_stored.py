@@ -338,7 +338,7 @@ def test_turned_off_records_of_removed_rows_and_syncs_are_hashed_too(people):
     assert marks_in(people) == []
 
 
-def test_turned_on_the_values_come_back_without_a_call(shop):
+def test_turned_on_the_values_are_stored_again_without_a_call(shop):
     run_successfully(shop)
 
     shop.set(store_values=True)
@@ -539,7 +539,7 @@ def test_two_states_have_two_salts(people):
 SALT = "a salt that is long enough"
 
 
-def test_a_salt_of_the_environment_takes_over_without_a_call_and_leaves_none_in_the_file(shop, monkeypatch):
+def test_a_salt_from_the_environment_replaces_the_stored_one_without_a_call(shop, monkeypatch):
     run_successfully(shop)
     (((own,),), used) = salts(shop)
 

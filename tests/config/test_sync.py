@@ -67,7 +67,7 @@ def test_the_whole_syntax_in_one_sync(project):
 
 
 @pytest.mark.parametrize("spelling", ["invoice_item", "invoiceitem", "invoice_items", "InvoiceItem"])
-def test_a_resource_goes_by_stripes_spellings_too(project, spelling):
+def test_a_resource_can_be_spelled_as_stripe_does(project, spelling):
     project.add("items", f"resource: {spelling}\nkey: id\nfields: {{customer: customer_id, amount: cents}}")
 
     assert project.sync().resource == "invoice_item"

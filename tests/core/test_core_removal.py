@@ -32,7 +32,7 @@ def look(shop, stripe_id, expected):
 @pytest.mark.parametrize(
     ("core", "case"), CASES, ids=lambda part: getattr(part, "resource", None) or f"{part.on_removed}-{part.state.name}"
 )
-def test_a_row_leaves_and_comes_back(shop_for, core, case):
+def test_a_row_can_be_removed_and_return(shop_for, core, case):
     shop = shop_for(core)
     columns = {"ends": "NULL::timestamp"} if core is SUBSCRIPTION else {}
     but = {**columns, **case.state.columns}

@@ -241,7 +241,7 @@ def test_a_first_payment_that_has_to_succeed_rejects_the_row_alone(shop):
     assert [body["status"] for body in shop.all()] == ["active"]
 
 
-def test_a_subscription_goes_from_invoices_to_charges_and_back(shop):
+def test_a_subscription_switches_from_invoices_to_charges_and_back(shop):
     map_also(shop, days_until_due={"column": "days", "nulls": "ignore"})
     shop.run()
     first = shop.object()

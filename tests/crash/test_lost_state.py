@@ -81,7 +81,7 @@ def test_without_a_rebuild_a_run_adopts_every_object_and_sends_nothing(shop):
     assert records_of(shop) == before
 
 
-def test_a_state_that_comes_back_from_its_export_is_the_same_to_the_last_row(shop, tmp_path):
+def test_a_state_restored_from_its_export_is_identical(shop, tmp_path):
     def everything():
         with duckdb.connect(str(shop.state), read_only=True) as state:
             tables = ("meta", "records", "intents", "runs", "outcomes")

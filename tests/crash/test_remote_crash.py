@@ -58,7 +58,7 @@ def remote(stores, shop):
     ],
     ids=["some kinds", "every kind"],
 )
-def test_kills_at_every_kind_of_instant_leave_no_trace_where_the_state_is_remote(least_unharmed, remote, kills, points):
+def test_kills_at_every_kind_of_instant_leave_no_trace_if_the_state_is_remote(least_unharmed, remote, kills, points):
     shop = remote("folder")
 
     kill_all_along(shop, kills, seed=31, points=points)
@@ -69,7 +69,7 @@ def test_kills_at_every_kind_of_instant_leave_no_trace_where_the_state_is_remote
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
-def test_chains_of_kills_leave_no_trace_where_the_state_is_on_a_server(least_unharmed, remote, seed):
+def test_chains_of_kills_leave_no_trace_if_the_state_is_on_a_server(least_unharmed, remote, seed):
     shop = remote("moto")
 
     kill_all_along(shop, KILLS_OF_ONE_CHAIN, seed=400 + seed, points=(*SENDING, *STORING))

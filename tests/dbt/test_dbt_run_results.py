@@ -84,7 +84,7 @@ def test_a_test_that_only_warns_holds_nothing(manifest):
     assert held(manifest, {test: "error"}) == {}
 
 
-def test_a_test_that_warns_fails_where_dbt_takes_warnings_for_errors(manifest):
+def test_a_test_that_warns_fails_if_dbt_treats_warnings_as_errors(manifest):
     orders = manifest.model("orders")
     test = manifest.test("unique_orders", orders, attached=orders, severity="warn")
 

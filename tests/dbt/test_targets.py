@@ -132,7 +132,7 @@ def test_custom_schemas_of_the_project_are_no_contradiction(find, built, macro):
 
 
 @pytest.mark.parametrize("macro", [OURS, None])
-def test_the_database_decides_where_both_targets_have_the_same_schemas(find, macro):
+def test_the_database_decides_if_both_targets_have_the_same_schemas(find, macro):
     outputs = {name: {**POSTGRES[name], "dbname": f"gym_{name}"} for name in POSTGRES}
     built = [("gym_dev", "marts", "marts"), ("GYM_DEV", "staging", "staging")]
 

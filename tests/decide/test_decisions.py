@@ -67,7 +67,7 @@ def test_no_expectation_is_left_over():
 
 
 @each_kind
-def test_every_kind_of_difference_is_there(sold):
+def test_every_kind_of_difference_has_a_case(sold):
     mine = [case for case in CASES.values() if case.sold == sold]
     kinds = {case.row.diff.kind for case in mine}
     assert {Kind.NEW, Kind.CHANGED, Kind.REMOVED} <= kinds
@@ -115,7 +115,7 @@ def test_nothing_is_created_next_to_an_object_that_was_found():
 
 
 @each_kind
-def test_nothing_is_done_where_stripe_could_not_be_asked(sold):
+def test_nothing_is_done_if_stripe_could_not_be_asked(sold):
     unanswered = [
         (where, decision)
         for where, _, observed, decision in walked(sold)
@@ -173,7 +173,7 @@ def test_an_update_sends_only_what_differs(sold):
 
 
 @each_kind
-def test_an_object_that_was_deleted_by_hand_is_created_again_only_where_the_sync_says_so(sold):
+def test_an_object_deleted_by_hand_is_created_again_only_if_the_sync_says_so(sold):
     deleted = [
         (where, decision)
         for where, case, observed, decision in walked(sold)

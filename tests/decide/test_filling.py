@@ -68,7 +68,7 @@ def test_what_is_not_mapped_survives_and_what_is_mapped_arrives(stripe, body, up
         assert path in asked or leaves(after)[path] == value
 
 
-def test_an_object_is_asked_for_only_where_it_may_have_more_than_is_sent():
+def test_an_object_is_read_only_if_it_may_have_more_than_is_sent():
     whole = dict.fromkeys(ADDRESS, "x")
 
     assert partly_sent({"address": whole, "email": "a@example.com"}, CUSTOMER.params, CUSTOMER.lifecycle) == ()

@@ -126,7 +126,7 @@ def test_a_code_that_cannot_follow_leaves_its_coupon_unchanged(business):
     assert business.write_calls() == []
 
 
-def test_a_value_that_two_rows_ask_for_goes_to_one_of_them(catalog):
+def test_a_value_that_two_rows_need_is_given_to_one_of_them(catalog):
     write(catalog, ("m", "p", 1000, "basic"), ("n", "p", 2000, "basic"))
     catalog.write_calls()
 

@@ -216,7 +216,7 @@ def test_a_half_done_replacement_is_completed(priced, path, age, acts):
 
 @pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(days=3)], ids=["young", "old"])
-def test_a_replaced_object_whose_deletion_was_cut_is_gone(shop, age, acts):
+def test_a_replaced_object_whose_deletion_was_cut_is_deleted(shop, age, acts):
     business = shop.business
     business.models.clear()
     fields = {"percent_off": "percent", "duration": {"value": "once"}}

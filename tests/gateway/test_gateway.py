@@ -253,7 +253,7 @@ def test_stripes_advice_on_retries_is_followed(stripe, sandbox, key):
     assert stripe.send("customer", "create", key=key + "2", name="yes").attempts == 2
 
 
-def test_a_write_without_a_key_is_sent_again_only_where_nothing_can_have_happened(stripe, sandbox):
+def test_a_write_without_a_key_is_sent_again_only_if_it_cannot_have_acted(stripe, sandbox):
     sandbox.inject(Fault.rate_limited())
     assert stripe.send("customer", "create", key=None, name="turned away").attempts == 2
     sandbox.inject(Fault.cut(after_effect=True))

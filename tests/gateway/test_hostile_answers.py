@@ -138,7 +138,7 @@ def test_a_live_answer_to_a_test_key_is_rejected_and_vice_versa(connect, server)
         assert connect(server.url, key).send("customer", "create").verdict is Verdict.DONE
 
 
-def test_an_id_that_the_mapping_sets_has_to_come_back(connect, server):
+def test_an_answer_must_have_the_id_that_the_mapping_sets(connect, server):
     caller = connect(server.url, KEY)
     for answered, verdict in (("tea", Verdict.DONE), ("coffee", Verdict.UNKNOWN), ("prod_1", Verdict.UNKNOWN)):
         server.lie(says({"id": answered, "object": "product"}))

@@ -37,7 +37,7 @@ REPLIES = st.builds(
 
 @settings(max_examples=up_to(500), deadline=None)
 @given(REPLIES)
-def test_a_write_without_a_key_is_never_repeated_where_it_may_have_acted(reply):
+def test_a_write_without_a_key_is_never_repeated_if_it_may_have_acted(reply):
     if may_repeat(reply, is_read=False, has_key=False):
         assert not leaves_doubt(reply)
 

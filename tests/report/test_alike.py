@@ -85,7 +85,7 @@ def test_of_many_new_rows_some_are_shown_with_all_their_fields_and_the_rest_is_c
     assert every.count("\n  + ") == every.count("metadata.plan") == total
 
 
-def test_with_all_every_equal_change_and_every_rejected_row_is_there():
+def test_with_all_every_equal_change_and_every_rejected_row_is_shown():
     same = {"email": ("a@example.com", "b@example.com")}
     changes = ListedChanges([make_change(str(number), changed=same) for number in range(87)])
     problems = [row_problem(f"bad-{number}") for number in range(20)]

@@ -247,7 +247,7 @@ def test_a_cause_leads_to_its_rows(visit, small):
     assert keys(page)[0] == "1007"
 
 
-def test_a_failure_opens_with_what_it_means_and_where_to_look(visit, small):
+def test_a_failure_opens_with_its_meaning_and_where_to_look(visit, small):
     page = visit(small)
 
     page.locator("#rows .row", has_text="1007").first.click()

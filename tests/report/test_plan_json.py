@@ -79,7 +79,7 @@ def test_a_plan_is_written_as_it_is_read():
     assert next(lines).startswith('{"sync":"customers","key":"0"')
 
 
-def test_what_somebody_changed_in_stripe_never_shows_a_key():
+def test_a_value_that_someone_changed_in_stripe_never_shows_a_key():
     entry = DriftedObject(
         sync="customers",
         key="1",

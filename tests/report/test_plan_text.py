@@ -283,7 +283,7 @@ def test_spaces_around_a_value_are_visible():
     assert '      email  bob@example.com -> " bob@example.com "\n' in text
 
 
-def test_a_call_that_sends_no_more_than_the_fields_show_has_no_line_of_its_own():
+def test_a_call_that_sends_only_the_shown_fields_has_no_separate_line():
     changes = [make_change("42", changed={"email": ("a", "b")}), make_change("9", Action.DELETE)]
     plan = make_plan(changes, [make_counts(rows=2, by_action={"update": 1, "delete": 1})])
 

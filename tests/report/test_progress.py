@@ -129,7 +129,7 @@ def test_many_failures_do_not_hide_the_progress():
     assert (told["done"], told["failed"], told["rate"], told["seconds_left"]) == (20, 20, 2.0, 20)
 
 
-def test_a_terminal_gets_a_bar_that_goes_away_and_a_line_that_stays():
+def test_a_terminal_gets_a_temporary_bar_and_a_permanent_line():
     stream = Terminal()
     with open_progress("text", stream) as progress:
         assert isinstance(progress, Bars)

@@ -32,7 +32,7 @@ def test_the_guesses_of_the_sandbox_page_match_the_code():
     assert guesses_on_page() == render_guesses(), WRITE
 
 
-def test_every_guess_is_marked_where_the_code_makes_it():
+def test_every_guess_is_marked_in_the_code():
     marked = guesses_in_code()
     assert sorted(marked) == sorted(GUESSES)
 

@@ -56,7 +56,7 @@ def test_an_unknown_object_and_an_unknown_url_are_404(api, connect):
 
 
 @pytest.mark.parametrize("key", ["sk_test_wrong", "nonsense", "pk_test_123"])
-def test_a_wrong_key_is_401_and_does_not_come_back_in_the_answer(connect, key):
+def test_a_wrong_key_is_401_and_not_repeated_in_the_answer(connect, key):
     with pytest.raises(stripe.AuthenticationError) as refused:
         connect(key).v1.customers.list()
 

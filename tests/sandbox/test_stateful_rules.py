@@ -308,7 +308,7 @@ def test_a_promotion_code_ends_no_later_than_its_coupon(api, name, most):
         ({"application_fee_amount": 5}, False),
     ],
 )
-def test_a_payment_link_has_what_goes_with_its_prices(api, price, params, is_recurring):
+def test_a_payment_link_accepts_only_what_fits_its_prices(api, price, params, is_recurring):
     fitting, other = (price(), price(recurring=None)) if is_recurring else (price(recurring=None), price())
     (name,) = params
 
@@ -321,7 +321,7 @@ def test_a_payment_link_has_what_goes_with_its_prices(api, price, params, is_rec
     assert refused(api.payment_links.update, made, params).param == name
 
 
-def test_a_quote_has_the_fee_that_goes_with_its_prices(api, price):
+def test_a_quote_accepts_only_the_fee_that_fits_its_prices(api, price):
     monthly, once = [{"price": price()}], [{"price": price(recurring=None)}]
     assert refused(api.quotes.create, {"line_items": once, "application_fee_percent": 5}).param
     assert refused(api.quotes.create, {"line_items": monthly, "application_fee_amount": 5}).param

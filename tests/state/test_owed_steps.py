@@ -29,7 +29,7 @@ def commit(state, *owed, settled=()):
     state.commit([], [replace(outcome_of(change_of()), owed=tuple(owed), settled=tuple(settled))])
 
 
-def test_the_steps_of_a_row_come_back_in_their_order(opened):
+def test_the_steps_of_a_row_are_returned_in_order(opened):
     steps = [owed_of("1", number) for number in range(STEPS)]
     with opened() as state:
         commit(state, *steps)

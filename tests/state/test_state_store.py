@@ -66,7 +66,7 @@ def test_a_rejection_without_a_record_leaves_the_row_unchanged(state):
     assert state.record("customers", "1") == record_of("1")
 
 
-def test_the_last_outcome_of_a_row_wins_where_one_commit_holds_several(state):
+def test_the_last_outcome_of_a_row_in_one_commit_wins(state):
     made, gone = change_of("1"), change_of("1", action=Action.DELETE, removed=True, gone=True)
     state.commit([], [outcome_of(made), outcome_of(gone, record=None)])
     assert state.record("customers", "1") is None
@@ -238,7 +238,7 @@ def test_a_row_that_was_forgotten_is_looked_for_in_stripe_before_it_is_created_a
     assert rows.column("key").to_pylist() == ["forgotten:people:1", "forgotten:people:2"]
 
 
-def test_a_state_comes_back_from_its_export(opened, path, tmp_path):
+def test_a_state_can_be_restored_from_its_export(opened, path, tmp_path):
     export = tmp_path / "export"
     change = change_of("2")
     with opened() as state:

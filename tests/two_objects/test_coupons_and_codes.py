@@ -129,7 +129,7 @@ def test_a_coupon_with_someone_elses_code_is_left_alone_and_the_code_named(offer
     assert live(offers) == {"SUMMER10": 20}
 
 
-def test_a_coupon_is_not_replaced_where_only_its_sync_is_selected(offers):
+def test_a_coupon_is_not_replaced_if_only_its_sync_is_selected(offers):
     offers.writes()
     write(offers, 20)
 

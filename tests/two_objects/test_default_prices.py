@@ -64,7 +64,7 @@ def test_a_replaced_default_price_is_archived_after_the_product_has_the_new_one(
     chosen_by_hand.check_settled()
 
 
-def test_a_default_price_that_somebody_chose_after_the_plan_was_made_ends_in_the_next_run(shop, tmp_path):
+def test_a_default_price_chosen_after_the_plan_was_made_ends_in_the_next_run(shop, tmp_path):
     open_shop(shop)
     shop.succeeds()
     write(shop, ("basic_m", 2500))
@@ -127,7 +127,7 @@ def foreign_product(shop):
     return shop
 
 
-def test_a_default_price_of_somebody_elses_product_is_left_alone_and_the_product_named(foreign_product):
+def test_a_default_price_of_someone_elses_product_is_left_alone_and_the_product_named(foreign_product):
     (product,) = foreign_product.objects("product")
 
     ran = foreign_product.fails()

@@ -125,7 +125,7 @@ def test_an_item_of_a_subscription_that_stays_does_not_move_to_another(with_item
     assert len(with_items.objects("subscription_item")) == 3
 
 
-def test_an_item_that_leaves_with_the_subscription_that_is_replaced_is_gone(with_items):
+def test_an_item_removed_with_its_replaced_subscription_is_deleted(with_items):
     with_meta(with_items, options={"replace": True})
     meta = with_items.business.models["items"]["meta"]["stripe_sync"]
     with_items.business.sync("items", **meta, on_removed="delete")

@@ -428,7 +428,7 @@ def run_within_ever_more_reads(shop, is_harmed):
     raise AssertionError(said[-1])
 
 
-def test_a_meter_stays_where_too_few_reads_are_left_to_see_who_needs_it(metered):
+def test_a_meter_stays_active_if_too_few_reads_are_left_to_see_who_needs_it(metered):
     end_with(metered, "cancel_at_period_end")
     metered.succeeds()
     metered.leave("meters", "rates", "subs")
@@ -440,7 +440,7 @@ def test_a_meter_stays_where_too_few_reads_are_left_to_see_who_needs_it(metered)
     assert "dependent-ends-later" in said[-1]
 
 
-def test_an_item_stays_where_too_few_reads_are_left_to_see_whether_its_subscription_has_ended(with_items):
+def test_an_item_stays_if_too_few_reads_are_left_to_see_whether_its_subscription_ended(with_items):
     end_with(with_items, "cancel_at_period_end")
     with_items.succeeds()
     with_items.leave("bo")

@@ -218,7 +218,7 @@ def test_a_row_that_was_left_alone_and_returns_gets_its_lookup_key_back(prices):
     assert keys(prices) == {"starter": 100, "pro": 200}
 
 
-def test_a_lookup_key_goes_to_a_row_of_another_sync(prices):
+def test_a_lookup_key_moves_to_a_row_of_another_sync(prices):
     prices.sync(
         "more",
         resource="price",
@@ -381,7 +381,7 @@ def test_the_lookup_key_of_an_archived_feature_stays_taken_and_the_row_says_so(f
     assert "lookup_key" in ran.text
 
 
-def test_a_code_whose_end_was_refused_goes_to_another_row_by_the_run_after_its_end(codes):
+def test_a_code_whose_end_was_refused_moves_to_another_row_after_it_ended(codes):
     """Stripe has no parameter that takes a code over, and the end that is owed is sent in the same run."""
     write_codes(codes, ("a", "ALPHA"), ("b", "BETA"))
     synced(codes)

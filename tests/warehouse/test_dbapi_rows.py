@@ -74,7 +74,7 @@ def test_no_rows_still_have_their_columns():
     assert (table.column_names, table.num_rows) == (["a", "b"], 0)
 
 
-def test_rows_past_the_memory_limit_come_back_in_order(monkeypatch):
+def test_rows_beyond_the_memory_limit_are_returned_in_order(monkeypatch):
     monkeypatch.setattr("dbt_stripe_sync.warehouse.dbapi_rows.SPOOL_BYTES", 1000)
     cursor = sqlite3.connect(":memory:").execute(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 35000) SELECT i, 'x' || i FROM n"

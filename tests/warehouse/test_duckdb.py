@@ -96,7 +96,7 @@ def test_columns_are_listed_in_order_in_duckdbs_words(duckdb_file):
     assert list(columns.items()) == [("id", "BIGINT"), ("Email", "VARCHAR"), ("credit", "DECIMAL(12,2)")]
 
 
-def test_a_column_is_found_whatever_its_case_and_comes_back_as_it_was_asked_for(duckdb_file):
+def test_a_column_is_found_in_any_case_and_keeps_the_requested_name(duckdb_file):
     duckdb_file.execute('CREATE TABLE customers AS SELECT 1 AS "ID", \'a@example.com\' AS "eMail", 2 AS "select"')
 
     table = duckdb_file.open().rows(model("customers", "id", "email", "Select")).read_all()

@@ -152,7 +152,7 @@ def test_a_numeric_is_never_rounded(postgres_server, number):
     assert Decimal(row["n"]) == number
 
 
-def test_a_column_is_found_whatever_its_case_and_comes_back_as_it_was_asked_for(shop):
+def test_a_column_is_found_in_any_case_and_keeps_the_requested_name(shop):
     shop.execute('CREATE TABLE shop.customers AS SELECT 1 AS id, \'x\' AS "eMail", 2 AS "Select", 3 AS "a ""b"""')
 
     table = shop.open().rows(shop_model("customers", "ID", "email", "select", 'A "B"')).read_all()

@@ -141,7 +141,7 @@ def test_every_option_is_one_that_the_driver_has(tmp_path):
         assert name.encode() in binary
 
 
-def test_columns_are_found_in_snowflakes_upper_case_and_come_back_as_asked(shop):
+def test_columns_are_found_in_snowflakes_upper_case_and_keep_the_requested_name(shop):
     """Snowflake folds names to upper case; the same code reads them here from PostgreSQL's driver."""
     import adbc_driver_postgresql.dbapi as postgres
 

@@ -361,7 +361,7 @@ def test_another_state_leaves_the_copy_of_the_first_alone(customers, read):
         "DROP SCHEMA stripe_sync CASCADE",
     ],
 )
-def test_a_copy_that_somebody_has_damaged_hides_nothing_and_is_created_again(customers, read, damage):
+def test_a_damaged_copy_hides_nothing_and_is_created_again(customers, read, damage):
     customers.cli()
     ((_, _, table, *_),) = marks(customers)
     customers.do(damage.format(table=table))
