@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import duckdb
 from msgspec import Struct, field
 
+from dbt_stripe_sync.model.duckdb_memory import begin_stream, memory_checked, run_within_memory
 from dbt_stripe_sync.model.tables import read_rows
 from dbt_stripe_sync.state.problems import cannot_open, cannot_write, moved
 
@@ -105,13 +106,17 @@ class Session:
 
     def batches(self, query: str, **values: Any) -> Iterator[list[dict[str, Any]]]:
         """The rows of a query, in batches on a separate cursor, so that writes can happen in the meantime."""
+
+        def begin() -> Iterator[pa.RecordBatch]:
+            return begin_stream(cursor, query, values, BATCH_ROWS)
+
         try:
-            with self.connection.cursor() as cursor:
+            with memory_checked(), self.connection.cursor() as cursor:
                 # Arrow and not fetchall(), which needs pytz for times with a zone.
                 cursor.execute("SET TimeZone = 'UTC'")
-                for batch in cursor.sql(query, params=values or None).to_arrow_reader(BATCH_ROWS):
+                for batch in run_within_memory(self.connection, begin):
                     yield read_rows(batch)
-        except duckdb.Error as error:
+        except (duckdb.Error, OSError, MemoryError) as error:
             raise cannot_open(self.path, error) from None
 
     def execute(self, statement: str, values: Mapping[str, Any] | None = None) -> None:

@@ -6,14 +6,15 @@ share it, so that one query can stream while others run.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
-from itertools import chain, repeat
+from contextlib import suppress
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 import pyarrow as pa
 
 from dbt_stripe_sync.engine.payload.values import Unreadable
+from dbt_stripe_sync.model.duckdb_memory import begin_stream, memory_checked, run_within_memory
 from dbt_stripe_sync.model.tables import build_table, read_column
 
 if TYPE_CHECKING:
@@ -60,23 +61,6 @@ def _cell(scalar: Any) -> Any:
         if isinstance(scalar, pa.ListScalar):
             return [_cell(part) for part in scalar.values]
         return Unreadable()
-
-
-@contextmanager
-def _within_memory() -> Iterator[None]:
-    try:
-        yield
-    except duckdb.OutOfMemoryException as error:
-        raise MemoryError(str(error)) from None
-
-
-def _begun(cursor: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, Any] | None) -> Iterator[pa.RecordBatch]:
-    """The batches of a query of which the first has been read: until then it joins and sorts."""
-    with _within_memory():
-        relation = cursor.sql(sql, params=dict(values)) if values else cursor.sql(sql)
-        reader = relation.to_arrow_reader(BATCH_ROWS)
-        first = next(reader, None)
-    return chain([] if first is None else [first], reader)
 
 
 class Workspace:
@@ -157,30 +141,19 @@ class Workspace:
         return self._with_enough_memory(lambda: self._all(sql, values))
 
     def _all(self, sql: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        with _within_memory():
+        with memory_checked():
             result = self.connection.execute(sql, dict(values)) if values else self.connection.execute(sql)
             rows: list[tuple[Any, ...]] = result.fetchall()
         return rows
 
     def _with_enough_memory(self, run: Callable[[], T]) -> T:
-        """What `run` returns. If it raises `MemoryError`, it runs again with all memory, and then with one thread.
-
-        With one thread, statements need less memory (duckdb.org/docs/stable/guides/performance/how_to_tune_workloads).
-        """
+        """What `run` returns. If it raises `MemoryError`, it runs again with all memory, and then with one thread."""
         if self._is_limited:
             try:
                 return run()
             except MemoryError:
                 self.expect_all_rows()
-        try:
-            return run()
-        except MemoryError:
-            ((threads,),) = self._all("SELECT current_setting('threads')")
-            self.connection.execute("SET threads = 1")
-            try:
-                return run()
-            finally:
-                self.connection.execute(f"SET threads = {threads}")
+        return run_within_memory(self.connection, run)
 
     def batches(self, sql: str, values: Mapping[str, Any] | None = None) -> Iterator[list[dict[str, Any]]]:
         """The rows of a query, some thousand at a time. Other statements may run meanwhile."""
@@ -191,9 +164,9 @@ class Workspace:
         self, sql: str, values: Mapping[str, Any] | None, *, after: int
     ) -> Iterator[list[tuple[tuple[Any, ...], dict[str, Any]]]]:
         """As `batches`, with each row as the values of its first `after` columns and a dict of the others."""
-        with _within_memory(), self.connection.cursor() as cursor:
+        with memory_checked(), self.connection.cursor() as cursor:
             cursor.execute(TIME_ZONE)
-            for batch in self._with_enough_memory(lambda: _begun(cursor, sql, values)):
+            for batch in self._with_enough_memory(lambda: begin_stream(cursor, sql, values, BATCH_ROWS)):
                 names, columns = batch.schema.names[after:], _columns(batch)
                 first = zip(*columns[:after], strict=True) if after else repeat((), batch.num_rows)
                 rest = zip(*columns[after:], strict=True)
