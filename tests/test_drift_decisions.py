@@ -46,7 +46,6 @@ def rules(resource="customer", **meta):
         file="m.yml",
         path="m.sql",
         fqn=("shop", "m"),
-        tags=(),
         depends_on=(),
         relation=None,
         sql=None,
