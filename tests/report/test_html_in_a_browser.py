@@ -282,7 +282,7 @@ def test_the_page_can_be_used_with_the_keyboard_alone(visit, small):
     page.keyboard.press("Escape")
     assert not page.get_by_role("dialog").is_visible()
     assert page.evaluate("document.activeElement.id") == "grid"
-    assert page.locator("#rows .row.current .c-key").inner_text() == "1047"
+    page.locator("#rows .row.current .c-key", has_text="1047").wait_for()
 
     page.keyboard.press("End")
     page.locator("#rows .row.current .c-key", has_text="1299").wait_for()
