@@ -20,8 +20,8 @@ from fault_table import CREATION
 from dbt_stripe_sync.sandbox import Fault
 
 KEY = "sk_test_51MarkedKeyThatMustNeverBeSeen0123456789"
-MAIL, NAME = "marked.person@example.com", "Marked Person 4f2a"
-MARKS = (KEY, KEY[8:], MAIL, NAME, "marked.person", "4f2a")
+MAIL, NAME = "marked.person@example.com", "Marked Person Zq4f2aXw"
+MARKS = (KEY, KEY[8:], MAIL, NAME, "marked.person", "Zq4f2aXw")
 # Where rows may be: the warehouse that they come from, and the state.
 BY_RIGHT = {"warehouse.duckdb", ".stripe_sync"}
 # A fault of our own, which nobody has foreseen: it comes as a traceback.
