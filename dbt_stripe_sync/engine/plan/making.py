@@ -177,6 +177,8 @@ class PlanMaker:
         finished = await self._finish()
         await self._look_at_owed()
         last = [*finished, *self._planning.settling.plan(self._scope.syncs)]
+        if any(counts.same != counts.rows for counts in self._counts.values()):
+            self._workspace.expect_all_rows()  # to write what was found
         self._workspace.close()
         return self._writer.finish(
             [*self._counts.values(), *last],

@@ -143,7 +143,7 @@ def _load_differing(loading: _Loading, staged: Staged, compared: Compared, neede
             raise
         return None  # someone dropped the table of hashes; if the model itself is missing, the next query reports it
     (differing,) = workspace.one(f"SELECT count(*) FROM {staged.answer}")
-    if differing > FEW_ROWS:
+    if differing - 1 > FEW_ROWS:  # one row has the counts
         workspace.expect_all_rows()
     selected = _selected(row, _keys_and_hash(staged))
     counts = split_answer(workspace, staged, selected)

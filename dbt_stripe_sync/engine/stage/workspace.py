@@ -121,7 +121,7 @@ class Workspace:
             finally:
                 self.connection.unregister("incoming")
 
-        self._with_enough_memory(run)
+        self._read_within_memory(run)
 
     def insert(self, table: str, schema: pa.Schema, rows: Sequence[Sequence[Any]]) -> None:
         """Add rows to a table. Their values are in the order of the schema's columns."""
@@ -138,7 +138,18 @@ class Workspace:
 
         Raises `MemoryError` if the memory limit is too low even for one thread.
         """
-        return self._with_enough_memory(lambda: self._all(sql, values))
+
+        def run() -> list[tuple[Any, ...]]:
+            return self._all(sql, values)
+
+        if not self._is_limited:
+            return run_within_memory(self.connection, run)
+        try:
+            # A statement over every record usually fits into the little for few rows with one thread.
+            return run_within_memory(self.connection, run)
+        except MemoryError:
+            self.expect_all_rows()
+            return run()
 
     def _all(self, sql: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         with memory_checked():
@@ -146,8 +157,8 @@ class Workspace:
             rows: list[tuple[Any, ...]] = result.fetchall()
         return rows
 
-    def _with_enough_memory(self, run: Callable[[], T]) -> T:
-        """What `run` returns. If it raises `MemoryError`, it runs again with all memory, and then with one thread."""
+    def _read_within_memory(self, run: Callable[[], T]) -> T:
+        """The result of reading a stream. If memory is short, it is read again with all of it, then with one thread."""
         if self._is_limited:
             try:
                 return run()
@@ -166,13 +177,12 @@ class Workspace:
         """As `batches`, with each row as the values of its first `after` columns and a dict of the others."""
         with memory_checked(), self.connection.cursor() as cursor:
             cursor.execute(TIME_ZONE)
-            for batch in self._with_enough_memory(lambda: begin_stream(cursor, sql, values, BATCH_ROWS)):
+            for batch in self._read_within_memory(lambda: begin_stream(cursor, sql, values, BATCH_ROWS)):
                 names, columns = batch.schema.names[after:], _columns(batch)
                 first = zip(*columns[:after], strict=True) if after else repeat((), batch.num_rows)
                 rest = zip(*columns[after:], strict=True)
                 yield [(one, dict(zip(names, row, strict=True))) for one, row in zip(first, rest, strict=True)]
 
     def close(self) -> None:
-        """Drop the scratch tables, and return the memory limit to that of the state."""
-        self.expect_all_rows()
+        """Drop the scratch tables."""
         self.connection.execute("DETACH DATABASE IF EXISTS work")
