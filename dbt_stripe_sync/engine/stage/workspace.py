@@ -142,14 +142,14 @@ class Workspace:
         def run() -> list[tuple[Any, ...]]:
             return self._all(sql, values)
 
-        if not self._is_limited:
-            return run_within_memory(self.connection, run)
         try:
             # A statement over every record usually fits into the little for few rows with one thread.
             return run_within_memory(self.connection, run)
         except MemoryError:
-            self.expect_all_rows()
-            return run()
+            if not self._is_limited:
+                raise
+        self.expect_all_rows()
+        return run()
 
     def _all(self, sql: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         with memory_checked():
