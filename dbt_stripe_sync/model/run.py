@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def new_run_id(now: datetime) -> str:
-    """Return an id that sorts by time, and that a person can read aloud."""
+    """Return an id that starts with the second of `now`, and that a person can read aloud."""
     return f"{now:%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
 
 

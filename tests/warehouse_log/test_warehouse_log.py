@@ -98,7 +98,7 @@ def test_removed_rows_leave_the_objects_or_are_marked(logged):
         ('["pro","m"]', False),
         ('["pro","y"]', True),
     ]
-    last = max(run for run, *_ in logged.log("runs"))
+    _, last = max(logged.log("runs", "started_at, run_id"))
     actions = [(sync, action) for run, _, sync, _, _, _, action, *_ in logged.log("changes") if run == last]
     assert sorted(actions) == [("customers", "delete"), ("customers", "update"), ("plans", "archive")]
 
