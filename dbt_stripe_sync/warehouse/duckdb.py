@@ -19,6 +19,7 @@ import duckdb
 
 from dbt_stripe_sync.model.errors import Problem, WarehouseError
 from dbt_stripe_sync.warehouse.canonical import marked, restored, zoned_time_text
+from dbt_stripe_sync.warehouse.duckdb_memory import LimitedMemory
 from dbt_stripe_sync.warehouse.duckdb_profile import DuckDBProfile, parse_profile
 from dbt_stripe_sync.warehouse.duckdb_types import NUMBERS, read_sql
 from dbt_stripe_sync.warehouse.failures import (
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.nodes import RowSource
     from dbt_stripe_sync.warehouse.duckdb_profile import Attachment
 
-BATCH_ROWS = 50_000
 # The first message is for a lock of another process. The others are for a conflicting connection in this process.
 LOCKED = re.compile(r"Could not set lock on file|Unique file handle conflict|different configuration than existing")
 HOLDER = re.compile(r"held in (.+?) \(PID (\d+)\)")
@@ -59,6 +59,7 @@ class DuckDBWarehouse:
     def __init__(self, connection: duckdb.DuckDBPyConnection, profile: DuckDBProfile) -> None:
         self._connection = connection
         self._profile = profile
+        self._memory = LimitedMemory(connection, profile)
         self._cursors: WeakSet[duckdb.DuckDBPyConnection] = WeakSet()
 
     def columns(self, source: RowSource) -> Mapping[str, str]:
@@ -70,14 +71,14 @@ class DuckDBWarehouse:
         found = match_columns(source, self._described(source))
         cursor = self._cursor()
         try:
-            reader = cursor.sql(select_of(source, found)).to_arrow_reader(BATCH_ROWS)
-        except duckdb.Error as error:
+            schema, batches = self._memory.begin(cursor, select_of(source, found))
+        except (duckdb.Error, OSError) as error:
             cursor.close()
             raise _read_failure(source, error) from None
         forms = forms_of(found)
         return guarded_reader(
-            marked(reader.schema, found),
-            (restored(batch, forms) for batch in reader),
+            marked(schema, found),
+            (restored(batch, forms) for batch in batches),
             failure=lambda error: _read_failure(source, error),
             close=cursor.close,
         )

@@ -73,9 +73,14 @@ def parse_profile(target: Mapping[str, Any], project_root: Path) -> DuckDBProfil
     if token and (remote or any(attachment.path.startswith(MOTHERDUCK) for attachment in attachments)):
         config[TOKEN] = token
     retries = target.get("retries") or {}
+    file = None if is_remote(path) or path == ":memory:" else Path(_resolved(path, project_root))
+    if file is not None:
+        # Without it, the connection, which begins in memory, would spill into the current folder. DuckDB itself spills
+        # next to a file (duckdb.org/docs/stable/configuration/overview).
+        config.setdefault("temp_directory", f"{file}.tmp")
     return DuckDBProfile(
         database=str(target.get("database") or _database_name(path)),
-        file=None if is_remote(path) or path == ":memory:" else Path(_resolved(path, project_root)),
+        file=file,
         connect_to=path if remote else ":memory:",
         config=config,
         attachments=tuple(attachments),

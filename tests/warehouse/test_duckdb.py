@@ -12,7 +12,7 @@ import pytest
 from warehouses import as_duckdb_types, ephemeral, model
 
 from dbt_stripe_sync.model.errors import WarehouseError
-from dbt_stripe_sync.warehouse import open_warehouse
+from dbt_stripe_sync.warehouse import duckdb_memory, open_warehouse
 from dbt_stripe_sync.warehouse.duckdb_profile import parse_profile
 
 EVERY_TYPE = {
@@ -308,6 +308,41 @@ def test_settings_and_secrets_of_the_profile_apply(duckdb_file):
     warehouse = duckdb_file.open(settings={"TimeZone": "Europe/Brussels"}, config_options={"threads": 1})
 
     assert warehouse.rows(model("customers", "zone")).read_all().to_pylist() == [{"zone": "Europe/Brussels"}]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"config_options": {"memory_limit": "3GB"}},
+        {"config_options": {"MAX_MEMORY": "3GB"}},
+        {"settings": {"memory_limit": "3GB"}},
+    ],
+)
+def test_the_profile_can_limit_memory_itself(duckdb_file, settings):
+    duckdb_file.execute("CREATE TABLE customers AS SELECT 1 AS id")
+
+    warehouse = duckdb_file.open(**settings)
+
+    limit = ephemeral("SELECT current_setting('memory_limit') AS text", "text")
+    assert warehouse.rows(limit).read_all().to_pylist() == [{"text": "2.7 GiB"}]
+
+
+@pytest.mark.parametrize("can_spill", [True, False])
+def test_a_query_that_needs_more_memory_than_reading_spills_or_gets_it(duckdb_file, monkeypatch, can_spill):
+    monkeypatch.setattr(duckdb_memory, "MEGABYTES_OF_THREAD", 16)
+    duckdb_file.execute("CREATE TABLE numbers AS SELECT i FROM range(3_000_000) AS t(i)")
+    folder = duckdb_file.path.with_name(f"{duckdb_file.path.name}.tmp")
+    if not can_spill:
+        folder.write_text("a file where the folder would be")
+    warehouse = duckdb_file.open(config_options={"threads": 2})
+    limit = ephemeral("SELECT current_setting('memory_limit') AS text", "text")
+    before = warehouse.rows(limit).read_all().to_pylist()
+
+    distinct = ephemeral("SELECT count(DISTINCT hash(i)) AS numbers FROM numbers", "numbers")
+
+    assert warehouse.rows(distinct).read_all().to_pylist() == [{"numbers": 3_000_000}]
+    after = warehouse.rows(limit).read_all().to_pylist()
+    assert (after == before) is can_spill
 
 
 @pytest.mark.parametrize(
