@@ -79,7 +79,7 @@ def coverage(session: nox.Session) -> None:
     """What the README's tests run of the package, in each process that they start."""
     session.run("coverage", "erase")
     # Coverage imports sqlite3 into each process, and one test says that none does.
-    left_out = "tests/test_start_up.py::test_a_project_without_them_imports_nothing_of_what_runs_elsewhere"
+    left_out = "tests/test_start_up.py::test_a_plain_project_imports_none_of_the_optional_parts"
     session.run("coverage", "run", "-m", "pytest", f"--deselect={left_out}", *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")

@@ -60,7 +60,7 @@ def test_a_populated_account_gets_no_duplicate(business, match, found_by):
     assert business.write_calls() == []
 
 
-def test_the_first_way_that_finds_something_wins(business):
+def test_the_first_match_that_finds_something_wins(business):
     by_metadata = person(business, "old@example.com", crm_id="c1")
     person(business, "a@example.com")
     by_email = person(business, "b@example.com")
@@ -96,7 +96,7 @@ def test_only_what_differs_is_sent_to_an_adopted_object(business):
     assert (customer["phone"], customer["address"]["city"]) == ("123", "Bern")
 
 
-def test_a_null_clears_nothing_that_we_never_set(business):
+def test_a_null_clears_only_what_a_sync_has_set(business):
     person(business, "a@example.com", "Theirs")
     people(business, ("c1", "a@example.com", None), match=["email"])
 
@@ -168,7 +168,7 @@ def test_a_stripe_id_in_the_model_is_the_best_match(business):
     assert {c["id"]: c["name"] for c in business.stripe.objects("customer")} == {one: "Ann", two: "Ben"}
 
 
-def test_a_list_that_fails_creates_nothing(business):
+def test_nothing_is_created_if_a_list_fails(business):
     person(business, "a@example.com")
     people(business, ("c1", "a@example.com", "A"), match=["email"])
     business.stripe.inject(Fault(kind=FaultKind.STATUS, method="GET", path="/v1/customers", status=400, count=1))
@@ -281,7 +281,7 @@ def test_an_immutable_that_differs_rejects_the_row_and_leaves_the_object(busines
     assert business.stripe.objects("coupon")[0]["percent_off"] == 20
 
 
-def test_of_an_archived_object_and_one_in_use_the_one_in_use_is_adopted(business):
+def test_an_active_object_is_adopted_before_an_archived_one(business):
     client = by_hand(business)
     old, new = (client.products.create({"name": "Desk", "metadata": {"sku": "d1"}})["id"] for _ in range(2))
     client.products.update(old, {"active": False})
@@ -441,7 +441,7 @@ def test_beyond_max_reads_nothing_of_the_sync_is_sent_and_others_continue(busine
     assert of_project or business.stripe.count("product") == 1
 
 
-def test_a_sufficient_limit_holds_nothing_back(business):
+def test_a_sufficient_max_reads_withholds_nothing(business):
     people(business, ("c1", "a@example.com", "A"), match=["email"], limits={"max_reads": 50})
 
     run(business)
@@ -502,7 +502,7 @@ def late(business, clock):
         yield business
 
 
-def test_what_a_lost_state_has_created_is_found_however_late_search_is(late):
+def test_objects_of_a_lost_state_are_found_however_far_search_lags(late):
     late.state.unlink()
 
     ran = run(late)
@@ -512,7 +512,7 @@ def test_what_a_lost_state_has_created_is_found_however_late_search_is(late):
     assert late.stripe.count("customer") == 351
 
 
-def test_a_forgotten_row_finds_its_object_however_late_search_is_with_one_read(late):
+def test_a_forgotten_row_finds_its_object_in_one_read_however_far_search_lags(late):
     people(late, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"))
     run(late)
     assert late.cli("state", "forget", "people", "c1").exit_code == 0
@@ -553,7 +553,7 @@ def test_a_forgotten_row_whose_object_now_belongs_to_another_gets_a_new_one(late
     assert late.write_calls() == ["POST /v1/customers"]
 
 
-def test_a_forgotten_row_is_not_created_again_if_stripe_cannot_be_asked(late):
+def test_a_forgotten_row_is_not_created_again_if_stripe_cannot_be_searched(late):
     people(late, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"))
     run(late)
     assert late.cli("state", "forget", "people", "c1").exit_code == 0
@@ -567,7 +567,7 @@ def test_a_forgotten_row_is_not_created_again_if_stripe_cannot_be_asked(late):
     assert late.write_calls() == []
 
 
-def test_if_search_is_refused_everything_is_listed(business, clock):
+def test_without_access_to_search_everything_is_listed(business, clock):
     theirs = person(business, "z@example.com", crm_id="c1")
     for number in range(350):
         person(business, f"p{number}@example.com")
@@ -591,7 +591,7 @@ def test_a_run_says_what_an_adoption_will_read_before_it_reads(business):
     assert ran.err.index("looking for 150 rows") < ran.err.index("people: 150 rows")
 
 
-def test_finishing_reads_no_more_than_max_reads(business):
+def test_finalization_respects_max_reads(business):
     customer = person(business, "a@example.com")
     rows = [(f"i{n}", customer) for n in range(5)]
     business.rows("bills", *rows, columns="id text, customer text")
@@ -614,7 +614,7 @@ def test_finishing_reads_no_more_than_max_reads(business):
 # ── webhook endpoints ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_webhook_endpoints_secret_is_stored_nowhere(business):
+def test_a_webhook_endpoints_secret_is_never_stored(business):
     business.rows("hooks", ("h1", "https://example.com/hook"), columns="id text, url text")
     fields = {"url": "url", "enabled_events": {"value": ["invoice.paid"]}}
     business.sync("hooks", resource="webhook_endpoint", key="id", fields=fields)

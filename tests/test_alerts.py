@@ -121,7 +121,7 @@ def test_held_models_are_reported(alerting):
     assert body["syncs"][0]["is_held"] is True
 
 
-def test_a_limit_that_was_passed_is_reported(alerting):
+def test_an_exceeded_limit_is_reported(alerting):
     meta = alerting.models["customers"]["meta"]["stripe_sync"]
     alerting.sync("customers", **meta, limits={"max_changes": 2})
 
@@ -132,7 +132,7 @@ def test_a_limit_that_was_passed_is_reported(alerting):
     assert body["problems"] == {"max-changes": 1}
 
 
-def test_what_is_still_to_be_done_is_reported(alerting):
+def test_remaining_work_is_reported(alerting):
     alerting.stripe.inject(Fault.status_code(path="^/v1/customers$", method="POST", after_effect=True, count=None))
 
     alerting.cli()
@@ -160,7 +160,7 @@ def test_a_missing_manifest_is_reported_too(alerting):
     assert alerting.receiver.bodies[0]["problems"] == {"no-manifest": 1}
 
 
-def test_commands_that_only_look_send_no_alert(alerting):
+def test_read_only_commands_send_no_alert(alerting):
     hold(alerting)
 
     for command in ("plan", "ls", "debug", "parse"):
@@ -191,7 +191,7 @@ def test_a_plan_that_a_person_declines_sends_no_alert(alerting, monkeypatch):
     assert alerting.receiver.bodies == []
 
 
-def test_only_the_reasons_that_are_asked_for_are_reported(alerting):
+def test_only_the_configured_reasons_are_reported(alerting):
     alerting.set(alerts={"url_env": "ALERT_URL", "when": ["held", "drift"]})
     reject_one(alerting)
     alerting.cli()
@@ -203,7 +203,7 @@ def test_only_the_reasons_that_are_asked_for_are_reported(alerting):
     assert len(alerting.receiver.bodies) == 1
 
 
-def test_slack_gets_a_message_of_its_form(alerting):
+def test_slack_gets_a_message_in_its_own_format(alerting):
     alerting.set(alerts=[{"url_env": "ALERT_URL", "form": "slack", "link": "https://ci.example.com/stripe?a=1&b=2"}])
     reject_one(alerting)
 
@@ -267,7 +267,7 @@ def test_an_invalid_address_is_a_warning(alerting, monkeypatch, url, why):
     assert f"the variable {why}" in ran.text
 
 
-def test_one_failing_address_does_not_keep_the_others_from_being_alerted(alerting, monkeypatch):
+def test_one_failing_address_does_not_stop_alerts_to_the_others(alerting, monkeypatch):
     monkeypatch.setenv("OTHER_URL", "http://127.0.0.1:1/")
     alerting.set(alerts=[{"url_env": "OTHER_URL"}, {"url_env": "ALERT_URL"}])
     hold(alerting)
@@ -278,7 +278,7 @@ def test_one_failing_address_does_not_keep_the_others_from_being_alerted(alertin
     assert "OTHER_URL was not sent" in ran.text
 
 
-def test_the_error_of_a_stopped_run_comes_first_and_the_failed_alert_with_it(alerting, monkeypatch):
+def test_a_stopped_run_prints_its_error_before_a_failed_alert(alerting, monkeypatch):
     monkeypatch.delenv("STRIPE_API_KEY")
     alerting.receiver.answers = [404]
 

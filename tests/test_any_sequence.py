@@ -318,7 +318,7 @@ lasting = settings(
 @pytest.mark.timeout(900)
 @given(history=histories)
 @settings(lasting, max_examples=12)
-def test_any_sequence_of_states_ends_as_the_last_one_alone(shop, history):
+def test_any_sequence_of_states_gives_the_same_result_as_its_last_one(shop, history):
     check(shop, history)
 
 
@@ -326,5 +326,5 @@ def test_any_sequence_of_states_ends_as_the_last_one_alone(shop, history):
 @pytest.mark.timeout(1800)
 @given(history=histories)
 @settings(lasting, max_examples=150, derandomize=False)
-def test_many_sequences_of_states_end_as_their_last_one_alone(shop, history):
+def test_many_sequences_of_states_give_the_same_result_as_their_last_one(shop, history):
     check(shop, history)

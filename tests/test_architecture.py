@@ -43,7 +43,7 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def test_the_parts_import_only_what_the_contracts_in_pyproject_allow():
+def test_parts_import_only_what_the_contracts_in_pyproject_allow():
     done = subprocess.run(
         [Path(sys.executable).with_name("lint-imports")], cwd=ROOT.parent, capture_output=True, text=True
     )

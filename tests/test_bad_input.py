@@ -170,7 +170,7 @@ def test_a_missing_key_and_a_missing_column_are_reported_together_and_each_once(
     assert ran.text.count("reads column `emial`, which `customers` lacks") == 1
 
 
-def test_a_live_key_on_a_target_that_is_not_live_is_refused(customers, monkeypatch):
+def test_a_live_key_is_rejected_on_a_target_that_is_not_live(customers, monkeypatch):
     monkeypatch.setenv("STRIPE_API_KEY", "sk_live_" + "a" * 24)
 
     problem = problem_of(customers.cli())
@@ -180,7 +180,7 @@ def test_a_live_key_on_a_target_that_is_not_live_is_refused(customers, monkeypat
     assert "a" * 24 not in problem
 
 
-def test_a_live_key_works_for_a_target_that_is_named_as_live(customers, monkeypatch):
+def test_a_live_key_works_for_a_target_listed_as_live(customers, monkeypatch):
     monkeypatch.setenv("STRIPE_API_KEY", "sk_live_" + "a" * 24)
     customers.set(live_targets=["dev"])
 
@@ -300,7 +300,7 @@ def test_a_selector_that_selects_nothing_is_reported(customers):
     assert "did you mean `customers`?" in ran.err
 
 
-def test_what_stripe_refuses_is_reported_with_its_own_words(customers):
+def test_a_rejection_is_reported_in_stripes_own_words(customers):
     customers.stripe.inject(Fault(kind=FaultKind.STATUS, method="POST", path="/v1/customers", status=402, count=1))
 
     ran = customers.cli()

@@ -21,7 +21,7 @@ THIS = "tests/test_blocks_of_pages.py"
 # Of each page its blocks in their order: the test that runs them, or why nothing does.
 RUN_BY = {
     "dbt-cloud.md": (
-        f"{RUN_HERE}::test_the_variables_of_the_page_are_those_that_are_read",
+        f"{RUN_HERE}::test_the_page_lists_the_variables_that_are_read",
         f"{RUN_HERE}::test_the_page_on_dbt_cloud_works",
         f"{RUN_HERE}::test_the_page_on_dbt_cloud_works",
     ),
@@ -42,7 +42,7 @@ RUN_BY = {
     ),
     "schedules.md": (
         "tests/test_readme.py::test_every_example_of_settings_is_accepted",
-        "tests/test_readme.py::test_every_yaml_example_is_yaml",
+        "tests/test_readme.py::test_every_yaml_example_parses",
     ),
     "orchestrators.md": (
         f"{THIS}::test_pages_install_only_existing_extras",
@@ -54,31 +54,31 @@ RUN_BY = {
         f"{RUN_HERE}::test_the_workflow_of_the_page_names_existing_inputs",
         f"{RUN_HERE}::test_systemd_accepts_the_units_of_the_pages",
         f"{RUN_HERE}::test_systemd_accepts_the_units_of_the_pages",
-        f"{RUN_HERE}::test_the_commands_of_the_units_and_of_cron_are_ours",
-        f"{THIS}::test_the_commands_for_the_image_name_what_it_has",
+        f"{RUN_HERE}::test_the_commands_of_the_units_and_of_cron_exist",
+        f"{THIS}::test_the_commands_for_the_image_use_what_it_contains",
     ),
     "alerts.md": (
         f"{THIS}::test_the_variable_of_the_page_on_alerts_is_the_one_of_its_settings",
         f"{RUN_HERE}::test_the_settings_of_the_page_on_alerts_are_accepted",
         f"{RUN_HERE}::test_the_settings_of_the_page_on_alerts_are_accepted",
-        f"{RUN_HERE}::test_the_json_of_the_page_on_alerts_has_the_names_that_are_sent",
+        f"{RUN_HERE}::test_the_page_on_alerts_shows_the_json_that_is_sent",
     ),
     "warehouse-log.md": (
         f"{LOG}::test_the_page_works_from_setting_to_model",
         f"{LOG}::test_the_page_works_from_setting_to_model",
         f"{LOG}::test_the_page_works_from_setting_to_model",
-        f"{LOG}::test_rows_join_by_several_columns_as_the_page_says",
-        f"{LOG}::test_the_schema_of_the_page_is_where_the_log_goes",
+        f"{LOG}::test_rows_join_on_several_columns_as_the_page_says",
+        f"{LOG}::test_the_log_goes_to_the_schema_that_the_page_names",
         f"{LOG}::test_after_a_lost_state_the_log_continues_as_the_page_says",
-        f"{LOG}::test_the_grants_of_the_page_are_enough",
-        f"{LOG}::test_the_grants_of_the_page_are_enough",
+        f"{LOG}::test_the_grants_on_the_page_are_enough",
+        f"{LOG}::test_the_grants_on_the_page_are_enough",
         f"{LOG}::test_the_page_works_from_setting_to_model",
     ),
 }
 
 
 @pytest.mark.parametrize("page", RUN_BY)
-def test_every_block_has_a_test_or_a_reason(page):
+def test_every_code_block_has_a_test_or_a_reason(page):
     assert len(all_blocks(page)) == len(RUN_BY[page]), "name the test that runs the new block"
     for named in RUN_BY[page]:
         if named.startswith("not run: "):
@@ -127,7 +127,7 @@ def test_the_variable_of_the_page_on_alerts_is_the_one_of_its_settings():
     assert all(f"url_env: {exported}" in setting for setting in blocks("alerts.md", "yaml"))
 
 
-def test_the_commands_for_the_image_name_what_it_has():
+def test_the_commands_for_the_image_use_what_it_contains():
     (block,) = (block for block in blocks("orchestrators.md") if "docker build" in block)
     image = (ROOT / "Dockerfile").read_text()
 
@@ -137,7 +137,7 @@ def test_the_commands_for_the_image_name_what_it_has():
     assert "ENTRYPOINT" in image
 
 
-def test_lists_with_blocks_are_written_so_that_the_site_keeps_them_whole():
+def test_the_site_keeps_lists_with_code_blocks_whole():
     """Python-Markdown continues a list's item after four spaces, and begins the next one after a blank line."""
     broken = re.compile(r"^ {1,3}```.*$|(?<=\n\n)(?: {4}.*\n)+\d+\. .*$", flags=re.MULTILINE)
     pages = {page.name: page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").rglob("*.md"))}

@@ -403,7 +403,7 @@ def explore(world: World, monkeypatch: pytest.MonkeyPatch, profile: settings) ->
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_stripe_matches_the_models_whatever_has_happened(world, monkeypatch):
+def test_stripe_always_matches_the_models(world, monkeypatch):
     explore(world, monkeypatch, settings(lasting, max_examples=5, stateful_step_count=8, derandomize=True))
 
 

@@ -61,7 +61,7 @@ def check_that_it_stopped_cleanly(business, process):
     assert len(business.stripe.writes()) == ROWS, "something was sent twice"
 
 
-def test_sighup_twice_is_one_request_to_end(slow):
+def test_a_second_sighup_is_ignored(slow):
     process = start(slow, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     wait_for_writes(slow, process, 3)
     process.send_signal(signal.SIGHUP)

@@ -42,7 +42,7 @@ def test_a_plan_ends_with_the_command_that_sends_exactly_this_plan(customers, tm
     assert f"hint: {sender.format(plan=plan)} this plan" in shown
 
 
-def test_the_state_is_listed_with_numbers_and_says_how_much_it_leaves_out(customers):
+def test_state_list_shows_counts_and_how_many_records_it_omits(customers):
     customers.cli()
 
     short = customers.cli("state", "list", "customers", "--limit", "2")
@@ -94,7 +94,7 @@ def test_runs_lists_what_was_done_newest_first(customers):
 
 
 @pytest.mark.parametrize("options", [(), ("--quiet",), ("--log-format", "json")])
-def test_what_a_run_did_is_printed_as_one_json_document(customers, tmp_path, options):
+def test_report_prints_a_run_as_one_json_document(customers, tmp_path, options):
     plan = str(tmp_path / "stripe.plan")
     dry = json.loads(customers.cli("run", "--dry-run", "--output", "json", *options).out)
     ran = json.loads(customers.cli("run", "--output", "json", *options).out)
@@ -146,7 +146,7 @@ def test_an_unknown_run_is_reported_with_how_to_list_runs(customers):
 
 
 @pytest.mark.telling
-def test_retry_sends_only_what_the_last_run_left_undone(customers):
+def test_retry_sends_only_what_the_last_run_did_not_finish(customers):
     reject_one(customers)
     left = customers.cli()
     customers.table(
@@ -391,7 +391,7 @@ def test_selectors_can_be_listed_as_with_dbt(customers):
     assert {json.loads(line)["sync"] for line in both.out.splitlines()} == {"customers", "plans"}
 
 
-def test_parse_waits_for_nothing_that_it_does_not_need(customers):
+def test_parse_imports_only_what_it_needs(customers):
     code = (
         "import sys\nfrom dbt_stripe_sync.cli import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
         "ours = ('dbt_stripe_sync.report.html', 'dbt_stripe_sync.authoring')\n"
@@ -410,7 +410,7 @@ def test_parse_waits_for_nothing_that_it_does_not_need(customers):
 
 
 @pytest.mark.telling
-def test_defer_without_a_build_is_refused_and_not_ignored(customers):
+def test_defer_without_a_build_is_an_error(customers):
     ran = customers.cli("run", "--defer", "--state", "prod")
 
     assert ran.exit_code == 2

@@ -53,12 +53,12 @@ def test_a_shell_completes_names_of_the_project(customers):
     assert completed(["fields", "subscription_s"]) == {"subscription_schedule"}
 
 
-def test_a_shell_gets_no_names_and_no_error_without_a_project(tmp_path):
+def test_without_a_project_completion_offers_no_names_and_prints_no_error(tmp_path):
     assert completed(["show", "--project-dir", str(tmp_path), "c"]) == set()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_of_each_shell_is_one_that_it_reads(shell, tmp_path):
+def test_each_shell_accepts_its_completion_script(shell, tmp_path):
     script = tmp_path / f"completion.{shell}"
     script.write_text(run([PROGRAM], _DBT_STRIPE_SYNC_COMPLETE=f"{shell}_source"))
 

@@ -121,7 +121,7 @@ def no_column(customers, _monkeypatch):
     ],
     ids=lambda mistake: mistake.__name__.replace("_", " "),
 )
-def test_each_usual_mistake_is_found_with_what_to_do(customers, monkeypatch, mistake):
+def test_each_common_mistake_is_found_with_a_hint(customers, monkeypatch, mistake):
     monkeypatch.setenv("HOME", str(customers.root / "nobody"))
     monkeypatch.chdir(customers.root.parent)
     check, what, hint = mistake(customers, monkeypatch)
@@ -180,7 +180,7 @@ def test_debug_creates_no_state(customers):
     assert not customers.state.exists()
 
 
-def test_a_state_that_another_run_holds_is_reported_with_who_holds_it(customers):
+def test_a_state_locked_by_another_run_is_reported_with_that_run(customers):
     customers.cli()
     with open_state(customers.state, identity=None, clock=SystemClock()):
         ran = customers.cli("debug")
@@ -190,7 +190,7 @@ def test_a_state_that_another_run_holds_is_reported_with_who_holds_it(customers)
     assert "process" in ran.text
 
 
-def test_run_without_any_sync_says_how_to_write_the_first(customers):
+def test_run_without_any_sync_says_how_to_create_one(customers):
     customers.models["customers"].pop("meta")
     customers.write_manifest()
 

@@ -43,7 +43,7 @@ def reads(business):
 
 
 @pytest.mark.usefixtures("people")
-def test_an_edited_field_is_reported_with_ours_and_theirs(business):
+def test_an_edited_field_is_reported_with_both_values(business):
     ann = customers(business)["Ann"]
     by_hand(business, f"customers/{ann['id']}", name="Anna", **{"metadata[plan]": "gold"})
 
@@ -86,7 +86,7 @@ def test_drift_is_reported_by_every_run_until_it_is_resolved(business):
     assert writes(business) == []
 
 
-def test_overwrite_writes_the_rows_values_again_and_shows_theirs_before(business, people):
+def test_overwrite_restores_the_rows_values_and_shows_the_others_first(business, people):
     people(ANN, BOB, on_drift="overwrite")
     ann = customers(business)["Ann"]
     by_hand(business, f"customers/{ann['id']}", name="Anna", phone="1")
@@ -100,7 +100,7 @@ def test_overwrite_writes_the_rows_values_again_and_shows_theirs_before(business
     assert business.cli("plan", "--refresh").exit_code == 0
 
 
-def test_keep_leaves_it_and_says_so_once(business, people):
+def test_keep_leaves_the_edit_and_reports_it_once(business, people):
     people(ANN, BOB, on_drift="keep")
     ann = customers(business)["Ann"]
     by_hand(business, f"customers/{ann['id']}", name="Anna")
@@ -119,7 +119,7 @@ def test_keep_leaves_it_and_says_so_once(business, people):
 
 
 @pytest.mark.parametrize("on_drift", ["report", "keep"])
-def test_what_a_row_changes_elsewhere_is_sent_with_what_others_changed(business, people, on_drift):
+def test_a_row_with_drift_still_sends_changes_to_other_fields(business, people, on_drift):
     ann = customers(business)["Ann"]
     by_hand(business, f"customers/{ann['id']}", name="Anna")
     people((1, "new@example.com", "Ann", "team"), BOB, on_drift=on_drift)
@@ -222,7 +222,7 @@ def test_a_deleted_object_is_forgotten_if_its_sync_says_so(business, people):
     assert writes(business) == []
 
 
-def test_an_object_that_an_ordinary_run_finds_deleted_follows_the_sync_too(business, people):
+def test_on_deleted_also_applies_to_an_object_that_an_ordinary_run_finds_deleted(business, people):
     by_hand(business, f"customers/{customers(business)['Ann']['id']}", method="DELETE")
     changed = (1, "new@example.com", "Ann", "team")
     people(changed, BOB)
@@ -235,7 +235,7 @@ def test_an_object_that_an_ordinary_run_finds_deleted_follows_the_sync_too(busin
     assert customers(business)["Ann"]["email"] == "new@example.com"
 
 
-def test_a_deleted_object_of_a_removed_row_needs_nothing_more(business, people):
+def test_a_removed_row_whose_object_was_deleted_needs_no_call(business, people):
     by_hand(business, f"customers/{customers(business)['Ann']['id']}", method="DELETE")
     people(BOB, on_removed="delete", limits={"max_removed": 5})
     business.cli("run", "--refresh")

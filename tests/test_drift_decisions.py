@@ -161,7 +161,7 @@ def test_a_part_of_a_hash_that_others_changed_is_kept_when_the_hash_is_sent(on_d
 
 
 @pytest.mark.parametrize(("on_drift", "sent"), [("report", None), ("keep", "Annette"), ("overwrite", "Annette")])
-def test_both_sides_changed_the_same_field(on_drift, sent):
+def test_a_field_changed_on_both_sides_follows_the_drift_setting(on_drift, sent):
     asked = row({**WRITTEN, "name": "Annette"}, as_shown(name="Anna"))
 
     decision = decide(rules(on_drift=on_drift), asked, Observed())
@@ -175,7 +175,7 @@ def test_both_sides_changed_the_same_field(on_drift, sent):
 
 
 @pytest.mark.parametrize("on_drift", ["report", "keep", "overwrite"])
-def test_the_row_matches_the_objects_new_value(on_drift):
+def test_a_row_that_matches_the_new_value_has_no_drift(on_drift):
     asked = row({**WRITTEN, "name": "Anna"}, as_shown(name="Anna"))
 
     decision = decide(rules(on_drift=on_drift), asked, Observed())
@@ -288,11 +288,11 @@ def test_values_in_stripes_own_format_are_not_drift(resource, ours, shown):
         ([1, 2], [1, 3], [1], [1, 3], True),
     ],
 )
-def test_three_versions_are_merged(base, ours, theirs, merged, clash):
+def test_values_are_merged_three_ways_and_conflicts_are_found(base, ours, theirs, merged, clash):
     assert merge(base, ours, theirs) == (merged, clash)
 
 
-def test_nothing_is_asked_for_that_was_read_back_already():
+def test_an_object_that_was_read_back_is_not_read_again():
     subscription = rules("subscription", on_drift="overwrite")
     body = {"id": "sub_1", "status": "active", "items": {"data": [{**ITEM, "quantity": 3}], "has_more": False}}
     asked = row(SUBSCRIBED, body, written=SUBSCRIBED)

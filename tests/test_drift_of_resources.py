@@ -134,7 +134,7 @@ def test_someone_elses_item_is_not_drift_and_stays(shop):
     assert len(only(shop, "subscription")["items"]["data"]) == 2
 
 
-def test_a_quantity_that_someone_changed_is_written_again_on_its_own_item(shop):
+def test_a_quantity_changed_by_someone_else_is_restored_on_the_same_item(shop):
     subscription = only(shop, "subscription")
     by_hand(shop, f"subscription_items/{subscription['items']['data'][0]['id']}", quantity=5)
     subscribe(shop, on_drift="overwrite")
@@ -147,7 +147,7 @@ def test_a_quantity_that_someone_changed_is_written_again_on_its_own_item(shop):
     assert (item["id"], item["quantity"]) == (subscription["items"]["data"][0]["id"], 2)
 
 
-def test_a_canceled_subscription_stays_ended_unless_its_sync_restarts_it(shop):
+def test_a_canceled_subscription_stays_canceled_unless_its_sync_restarts_it(shop):
     ended = only(shop, "subscription")["id"]
     by_hand(shop, f"subscriptions/{ended}", method="DELETE")
     shop.write_calls()
@@ -188,7 +188,7 @@ def many(business, count, **meta):
     business.sync("many", resource="customer", key="id", fields={"name": "name"}, **meta)
 
 
-def test_a_thousand_objects_are_read_with_lists_and_the_cost_is_reported_before(business):
+def test_a_thousand_objects_are_read_in_lists_and_the_cost_is_reported_first(business):
     many(business, 1000)
     run(business)
     edited = business.stripe.objects("customer")[500]
@@ -228,7 +228,7 @@ def test_an_object_that_lists_hide_does_not_count_as_deleted(business):
     assert "Nothing to change" in ran.text
 
 
-def test_refresh_every_reads_back_by_itself_once_the_time_has_come(business):
+def test_refresh_every_reads_objects_back_once_it_is_due(business):
     many(business, 3, refresh_every="7d")
     clock = MovedClock()
     options = ProjectOptions(project_dir=business.root, profiles_dir=business.root, stripe_url=business.stripe.url)

@@ -35,7 +35,7 @@ def test_every_sync_is_an_exposure_downstream_of_its_models(customers):
     assert exposure["url"] == "https://dashboard.stripe.com/customers"
 
 
-def test_writing_them_twice_changes_nothing(customers):
+def test_writing_exposures_twice_changes_nothing(customers):
     customers.cli("docs")
     file = customers.root / "models" / "stripe_sync_exposures.yml"
     before = file.read_text()
@@ -46,7 +46,7 @@ def test_writing_them_twice_changes_nothing(customers):
     assert file.read_text() == before
 
 
-def test_a_foreign_file_is_not_overwritten(customers, tmp_path):
+def test_another_file_is_not_overwritten(customers, tmp_path):
     mine = tmp_path / "mine.yml"
     mine.write_text("exposures: []\n")
 
@@ -78,7 +78,7 @@ def exposures_of(business):
     return ran, YAML(typ="safe", pure=True).load(file.read_text())["exposures"]
 
 
-def test_a_version_is_named(customers):
+def test_an_exposure_names_the_models_version(customers):
     change_model(customers, "customers", version=1, latest_version=2)
 
     _, (exposure,) = exposures_of(customers)

@@ -88,7 +88,7 @@ def found(comparison):
 @pytest.mark.parametrize(("resource", "rows"), [(CUSTOMER, CUSTOMERS), (PRICE, PRICES)], ids=["customer", "price"])
 @CALM
 @given(data=st.data(), nulls=st.sampled_from(Nulls))
-def test_the_same_parameters_have_changed(resource, rows, data, nulls):
+def test_comparing_hashes_finds_the_same_changes_as_comparing_values(resource, rows, data, nulls):
     before, after = data.draw(rows), data.draw(rows)
     mapped = frozenset((name,) for name in (*before, *after))
     asked = payload(after, [path for path in mapped if path[0] not in after], nulls)
@@ -111,7 +111,7 @@ def test_equal_values_have_equal_fingerprints(before, after):
 
 @CALM
 @given(params=CUSTOMERS)
-def test_hashes_pass_through_plans_and_are_not_hashed_again(params):
+def test_hashes_in_plans_are_not_hashed_again(params):
     held = stored(params)
 
     passed = decode_params(orjson.loads(orjson.dumps(encode_params(held))))
@@ -122,7 +122,7 @@ def test_hashes_pass_through_plans_and_are_not_hashed_again(params):
 
 @CALM
 @given(params=CUSTOMERS)
-def test_nothing_but_names_and_ids_is_left(params):
+def test_only_names_and_ids_stay_readable(params):
     sealed, _ = HASHING.seal(record(params))
 
     def leaves(value):
@@ -154,7 +154,7 @@ def test_a_stripe_key_is_not_an_object_id():
     assert stored({"name": "cus_NffrFeUfNV2Hib"})["name"] == "cus_NffrFeUfNV2Hib"
 
 
-def test_parameters_in_the_url_stay_and_what_a_record_remembers():
+def test_url_parameters_and_finished_steps_stay_readable():
     hashing = Fingerprints(
         retention=Retention(default=False, in_path=lambda _: frozenset({"customer"})),
         current=SALT,
@@ -168,7 +168,7 @@ def test_parameters_in_the_url_stay_and_what_a_record_remembers():
     assert isinstance(held["value"], Fingerprint)
 
 
-def test_a_record_with_hashes_of_an_unknown_salt_stays_one_that_cannot_be_compared():
+def test_a_record_hashed_with_an_unknown_salt_stays_incomparable():
     held = stored({"name": "Ann", "email": "a@example.com"})
     other = Salt.of(b"t" * 32)
     later = Fingerprints(retention=Retention(default=False), current=other, known={other.id: other})

@@ -30,7 +30,7 @@ CASES = [
 
 @pytest.mark.parametrize("command", [("run", "--yes"), ("plan",), ("state", "rebuild")], ids=" ".join)
 @pytest.mark.parametrize(("change", "code", "names"), CASES, ids=[change.__name__ for change, _, _ in CASES])
-def test_a_foreign_state_is_refused_and_left_unchanged(customers, monkeypatch, change, code, names, command):
+def test_another_projects_state_is_rejected_and_left_unchanged(customers, monkeypatch, change, code, names, command):
     assert customers.cli().exit_code == 0
     before = customers.state.read_bytes()
     customers.write_calls()

@@ -49,7 +49,7 @@ def expect_refused_unsent(business, *said):
 
 
 @pytest.mark.parametrize("resource", NAMING)
-def test_a_price_archived_by_someone_else_is_known_to_the_plan(business, stripe, api, resource):
+def test_a_plan_notices_a_price_archived_by_someone_else(business, stripe, api, resource):
     fields, recurring = NAMING[resource]
     customer = api.customers.create({"email": "a@example.com"}).id
     gone, good = new_price(api, recurring=recurring), new_price(api, recurring=recurring)
@@ -73,7 +73,7 @@ def test_a_separate_item_cannot_have_an_archived_price(business, api):
     assert not expect_refused_unsent(business, f"`price` {ARCHIVED}")
 
 
-def test_a_price_that_the_same_plan_archives_is_known_to_the_plan(business, stripe):
+def test_a_plan_notices_a_price_that_it_archives_itself(business, stripe):
     business.rows("people", ("c1", "a@example.com"), columns="id text, email text")
     business.sync("people", resource="customer", key="id", fields={"email": "email"})
     business.rows("plans", ("p1", True), ("p2", True), columns="id text, on_sale boolean")
@@ -121,7 +121,7 @@ def test_a_price_that_becomes_active_again_is_accepted(business, stripe, api):
 
 @pytest.mark.parametrize("options", [False, True], ids=["two currencies", "an option in common"])
 @pytest.mark.parametrize("resource", ["subscription", "payment_link"])
-def test_prices_without_a_currency_in_common_are_known_to_the_plan(business, api, resource, options):
+def test_a_plan_notices_prices_without_a_common_currency(business, api, resource, options):
     recurring = resource == "subscription"
     customer = api.customers.create({"email": "a@example.com"}).id
     more = {"currency_options": {"usd": {"unit_amount": 800}}} if options else {}
@@ -155,7 +155,7 @@ def test_a_price_of_another_currency_is_not_added_to_a_subscription(business, st
 
 
 @pytest.mark.parametrize("source", ["this plan", "an earlier run", "an id", "price_data"])
-def test_a_billing_anchor_after_the_first_period_is_known_to_the_plan(business, stripe, api, source):
+def test_a_plan_notices_a_billing_anchor_after_the_first_period(business, stripe, api, source):
     customer, product = api.customers.create({"email": "a@example.com"}).id, api.products.create({"name": "Desk"}).id
     item: dict[str, Any] = {"price": "price"}
     given = new_price(api, recurring=True) if source == "an id" else product
@@ -220,7 +220,7 @@ def test_a_key_that_may_not_read_prices_leaves_the_check_to_stripe(business, str
     assert stripe.count("subscription") == 1
 
 
-def test_looking_at_prices_costs_no_sync_its_reads(business, stripe, api):
+def test_reading_prices_does_not_count_toward_max_reads(business, stripe, api):
     customer = api.customers.create({"email": "a@example.com"}).id
     rows = [(f"s{number}", customer, new_price(api, recurring=True)) for number in range(4)]
     business.rows("subs", *rows, columns="id text, cu text, price text")

@@ -122,7 +122,7 @@ def test_a_project_that_changed_since_dbt_read_it_is_reported_even_next_to_a_fix
 
 
 @pytest.mark.slow
-def test_a_manifest_that_is_younger_than_every_file_gets_no_warning(customers):
+def test_a_manifest_newer_than_every_file_gets_no_warning(customers):
     models = customers.root / "models"
     models.mkdir()
     old = models / "customers.sql"
@@ -247,7 +247,7 @@ def on_two_servers(tested):
 @pytest.mark.slow
 @pytest.mark.parametrize("other", ["dev", None], ids=["named", "by default"])
 @pytest.mark.parametrize("failed", [{MODEL: "error"}, {MODEL: "success", TEST: "fail"}], ids=["model", "test"])
-def test_a_hold_is_not_lifted_by_results_of_another_server(on_two_servers, failed, other):
+def test_results_of_another_server_do_not_lift_a_hold(on_two_servers, failed, other):
     relations = {MODEL: '"warehouse"."main"."customers"'}
     write_results(on_two_servers, failed, "prod", target="prod", relations=relations)
     before = on_two_servers.cli("plan", "-t", "prod")
@@ -274,7 +274,7 @@ def test_results_of_another_server_do_not_count_for_this_target(on_two_servers, 
 
 
 @pytest.mark.parametrize("option", ["empty", "sample"])
-def test_a_model_that_was_built_without_its_rows_is_held(customers, option):
+def test_a_model_built_without_rows_is_held(customers, option):
     write_results(customers, {MODEL: "success"}, "built", **{option: True})
 
     ran = customers.cli("plan")
@@ -319,7 +319,7 @@ def test_results_can_be_required(tested, statuses, reason):
 
 
 @pytest.mark.slow
-def test_an_unseen_build_does_not_count_as_the_remembered_one(tested):
+def test_a_build_whose_results_were_overwritten_makes_older_ones_unknown(tested):
     """A build, a sync, a second build, and other results over those of the second: dbt 2 leaves it at that."""
     write_results(tested, {MODEL: "success", TEST: "pass"}, "first")
     first = tested.cli("plan")
@@ -338,7 +338,7 @@ def test_an_unseen_build_does_not_count_as_the_remembered_one(tested):
     "path", ["models/schema.yml/unique_customers_id.sql", "target/generic_tests/unique_customers_id.sql"]
 )
 @pytest.mark.slow
-def test_a_test_with_an_unseen_newest_result_is_reported_and_can_be_required(tested, path):
+def test_a_test_whose_newest_result_was_overwritten_is_reported_and_can_be_required(tested, path):
     """A build, a sync, a `dbt test`, and other results over those of the test."""
     write_results(tested, {MODEL: "success", TEST: "pass"}, "first")
     first = tested.cli("plan")

@@ -148,7 +148,7 @@ def test_a_wide_account_is_adopted_and_nothing_changes(shop):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_same_on_postgres(shop_on_postgres):
+def test_a_wide_account_is_adopted_on_postgres(shop_on_postgres):
     wide_account.fill(shop_on_postgres.stripe)
 
     _adopts_all_and_changes_nothing(shop_on_postgres)
@@ -156,7 +156,7 @@ def test_the_same_on_postgres(shop_on_postgres):
 
 @pytest.mark.dbt2
 @pytest.mark.timeout(900)
-def test_the_same_with_dbt_2(shop_of_dbt_2):
+def test_a_wide_account_is_adopted_with_dbt_2(shop_of_dbt_2):
     wide_account.fill(shop_of_dbt_2.stripe)
 
     _adopts_all_and_changes_nothing(shop_of_dbt_2)
@@ -171,7 +171,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("engine", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.dbt2)])
 @pytest.mark.timeout(900)
-def test_changes_to_imported_seeds_can_be_undone_and_so_can_the_adoption(request, engine):
+def test_changes_to_imported_seeds_and_the_adoption_can_be_undone(request, engine):
     """From an account made by hand, over seeds that a real dbt builds, there and back again."""
     shop = request.getfixturevalue("shop" if engine == 1 else "shop_of_dbt_2")
     wide_account.fill(shop.stripe, plain=5)
@@ -260,7 +260,7 @@ def test_metadata_has_a_column_for_each_key_and_prices_refer_to_their_product(ac
     assert prices["unit_amount"] == "unit_amount"
 
 
-def test_one_kind_alone_keeps_the_ids_of_the_others(account):
+def test_importing_one_resource_keeps_ids_of_the_others(account):
     account.cli("import", "prices")
 
     (seed,) = YAML(typ="safe").load((account.root / "seeds/stripe_import.yml").read_text())["seeds"]
@@ -268,7 +268,7 @@ def test_one_kind_alone_keeps_the_ids_of_the_others(account):
     assert len(account.seed("stripe_prices")) == 2
 
 
-def test_a_file_with_other_contents_is_never_overwritten_unasked(account):
+def test_a_file_with_other_contents_is_overwritten_only_on_request(account):
     account.cli("import")
     file = account.root / "seeds" / "stripe_prices.csv"
     file.write_text("id\nmine\n")
@@ -292,7 +292,7 @@ def test_a_dry_run_writes_nothing(account):
     assert not (account.root / "seeds").exists()
 
 
-def test_a_name_of_another_model_is_refused(account):
+def test_the_name_of_another_model_is_rejected(account):
     node = {
         "unique_id": "model.shop.stripe_prices",
         "name": "stripe_prices",
@@ -326,7 +326,7 @@ def test_objects_that_a_sync_manages_are_left_out(account):
     assert "1 price" in ran.out
 
 
-def test_an_invalid_prefix_is_refused(account):
+def test_an_invalid_prefix_is_rejected(account):
     ran = account.cli("import", "--prefix", "../x")
 
     assert ran.exit_code == 2

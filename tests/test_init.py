@@ -250,7 +250,7 @@ def test_a_reference_is_proposed_by_the_key_of_the_other_sync_and_what_is_missin
     assert '# items: {model: MODEL_OF_ITEMS, "on": contract_id, fields: {…}}  # Stripe requires `items`' in ran.out
 
 
-def test_a_country_that_may_be_a_name_is_left_as_a_comment_with_the_reason(people):
+def test_a_column_that_may_hold_country_names_is_left_as_a_comment_with_the_reason(people):
     people.rows("people", (1, "Ann", "Germany"), columns="id int, full_name text, country text")
     left = people.cli("init", "people", "--resource", "customer").out
     (people.root / "models" / "schema.yml").write_text(SCHEMA)
@@ -269,7 +269,7 @@ def test_another_models_id_is_not_a_key_by_its_name_alone(people):
     assert "error[no-row-key]" in people.cli("init", "people", "--resource", "customer").err
 
 
-def test_two_parts_of_a_name_become_a_template(people):
+def test_first_and_last_name_become_a_template(people):
     people.rows("people", (1, "Ann", "Ames"), columns="id int, first_name text, surname text")
 
     ran = people.cli("init", "people", "--resource", "customer")
@@ -311,7 +311,7 @@ def test_a_relationships_test_leads_to_the_sync_whatever_the_column_is_called(pe
     assert "    customer: {sync: people, key: payer}\n" in out
 
 
-def test_a_terminal_is_asked_for_the_key(people):
+def test_on_a_terminal_init_asks_for_the_key(people):
     people.rows("people", ("US", "a@example.com", 1), columns=MEMBERS)
 
     said, code = in_a_terminal(people, ["init", "people", "--resource", "customer"], answers=["member_no"])
@@ -330,7 +330,7 @@ def test_a_terminal_is_asked_for_the_key(people):
         ("price", {"currency": "id", "product": "id"}, "requires `unit_amount` or `unit_amount_decimal`"),
     ],
 )
-def test_parse_knows_what_a_resource_needs_in_combination(people, resource, fields, words):
+def test_parse_reports_missing_parameters_that_are_required_in_combination(people, resource, fields, words):
     people.sync("people", resource=resource, key="id", fields=fields)
 
     ran = people.cli("parse")
@@ -361,7 +361,7 @@ def test_a_negative_quantity_is_rejected_before_anything_is_sent(people):
         (["other", "--resource", "customer"], "flow-yaml"),
     ],
 )
-def test_what_cannot_be_written_is_reported_and_nothing_is_written(people, arguments, code):
+def test_an_invalid_request_is_reported_and_nothing_is_written(people, arguments, code):
     people.table("other", "SELECT * FROM people")
 
     ran = people.cli("init", *arguments)

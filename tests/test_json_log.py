@@ -84,7 +84,7 @@ def test_with_json_logs_a_plan_is_a_json_document(customers, command):
         ("state", "rebuild"),
     ],
 )
-def test_data_are_json_with_either_option(customers, command):
+def test_data_commands_print_json_with_either_option(customers, command):
     customers.cli()
     if command == ("state", "rebuild"):
         customers.state.unlink()

@@ -141,7 +141,7 @@ def test_a_price_is_kept_through_many_replacements(shop):
     assert bought(shop) == {"s1": (1000, 2), "s2": (1400, 1)}
 
 
-def test_without_keep_the_subscription_follows(shop):
+def test_without_keep_a_subscription_moves_to_the_new_price(shop):
     follows = {"sync": "prices", "key": "plan"}
     sync_subscriptions(shop, [{"price": follows, "quantity": "seats"}])
 
@@ -276,7 +276,7 @@ def test_a_price_that_is_forgotten_while_it_is_being_replaced_is_kept(shop):
     assert bought(shop) == {"s1": (1000, 2)}
 
 
-def test_a_rebuilt_state_knows_a_replaced_price_that_has_its_tag_still(shop):
+def test_a_rebuilt_state_knows_a_replaced_price_that_still_has_its_tag(shop):
     run(shop)
     tags = {"dbt_stripe_sync": "shop/prices/desk", "dbt_stripe_sync_former": ""}
     client(shop).prices.update(old_price(shop)["id"], {"active": True, "metadata": tags})
@@ -292,7 +292,7 @@ def old_price(business):
     return next(price for price in business.stripe.objects("price") if price["unit_amount"] == 1000)
 
 
-def test_show_names_the_row_that_is_referred_to(shop):
+def test_show_names_the_referenced_row(shop):
     shown = run(shop, "show", "subs")
 
     assert "price: <id of prices [desk]>" in shown.text

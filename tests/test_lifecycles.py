@@ -124,7 +124,7 @@ def test_a_nested_object_is_created_under_its_parent_replaced_and_deleted(billed
     assert billed.write_calls() == []
 
 
-def test_an_entry_of_a_customers_balance_is_written_once(billed):
+def test_a_customer_balance_transaction_is_created_once(billed):
     columns = "id text, customer_id text, cents int, note text"
     sync = {
         "resource": "customer.balance_transaction",

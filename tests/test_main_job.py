@@ -83,7 +83,7 @@ def test_a_reordered_model_sends_nothing(customers):
 
 
 @pytest.mark.slow
-def test_a_rewritten_mapping_that_means_the_same_sends_nothing(customers):
+def test_an_equivalent_mapping_sends_nothing(customers):
     customers.cli()
     customers.sync(
         "customers",
@@ -236,7 +236,7 @@ def test_an_empty_model_removes_nothing(customers):
     assert "error[empty-model]" in ran.text
 
 
-def test_more_removals_than_the_limit_send_nothing(customers):
+def test_too_many_removals_send_nothing(customers):
     customers.sync(
         "customers",
         **customers.models["customers"]["meta"]["stripe_sync"],

@@ -43,7 +43,7 @@ def option(amount, behavior, currency="eur"):
         ("quote", "subscription_data.billing_mode"),
     ],
 )
-def test_the_sdk_says_which_parts_are_fixed(resource, path):
+def test_the_sdk_shows_which_parts_are_immutable(resource, path):
     name, *rest = path.split(".")
     assert tuple(rest) in set(immutable_parts(CATALOG.resources[resource].params[name]))
     assert not CATALOG.resources[resource].params[name].immutable
@@ -117,9 +117,7 @@ def test_the_sdk_says_which_parts_are_fixed(resource, path):
         ("payment_link", LINK, {"line_items": LINK["line_items"][:1]}, ["line_items"], {}),
     ],
 )
-def test_a_change_of_what_is_fixed_is_named_by_its_path_and_never_in_the_update(
-    resource, before, after, immutable, update
-):
+def test_a_change_of_an_immutable_part_is_named_by_its_path_and_never_sent(resource, before, after, immutable, update):
     found = differ(resource, before, {**before, **after})
 
     assert found.immutable == immutable
@@ -179,7 +177,7 @@ def links(business, quantity, **more):
     business.sync("links", resource="payment_link", key="id", fields={"line_items": [item]}, **more)
 
 
-def test_fields_shows_what_is_fixed_inside_and_what_is_set_once():
+def test_fields_shows_immutable_parts_and_those_set_once():
     rows = {row["name"]: row for row in listed("shipping_rate")}
     assert rows["fixed_amount"]["immutable_parts"] == ["amount", "currency"]
     assert rows["tax_behavior"]["set_once"]

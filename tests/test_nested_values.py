@@ -58,13 +58,13 @@ def synced(business, select, *, resource="customer", fields, path="/v1/customers
         "MAP {'city': 'Bern', 'country': 'CH', 'line2': NULL}",
     ],
 )
-def test_a_hash_from_a_struct_a_json_column_a_text_or_a_map(business, source):
+def test_a_hash_can_come_from_a_struct_a_json_column_a_text_or_a_map(business, source):
     params = synced(business, f"SELECT 1 AS id, {source} AS address", fields={"address": "address"})
 
     assert params == {"address": {"city": "Bern", "country": "CH"}}
 
 
-def test_a_hash_from_dotted_and_from_nested_names(business):
+def test_a_hash_can_come_from_dotted_or_nested_names(business):
     select = "SELECT 1 AS id, 'Bern' AS city, 'CH' AS country, 'Ann' AS name"
     fields: dict[str, Any] = {"shipping": {"name": "name", "address": {"city": "city", "country": "country"}}}
     nested = synced(business, select, fields=fields)
@@ -76,7 +76,7 @@ def test_a_hash_from_dotted_and_from_nested_names(business):
 
 
 @pytest.mark.parametrize("source", ["['de', 'fr', NULL]", '\'["de", "fr"]\'::json', '\'["de", null, "fr"]\''])
-def test_a_list_from_an_array_or_json(business, source):
+def test_a_list_can_come_from_an_array_or_json(business, source):
     params = synced(business, f"SELECT 1 AS id, {source} AS languages", fields={"preferred_locales": "languages"})
 
     assert params == {"preferred_locales": ["de", "fr"]}
@@ -89,7 +89,7 @@ def test_a_list_from_an_array_or_json(business, source):
         '\'[{"name":"Tax","value":"1"},{"name":"Ref","value":"2"}]\'::json',
     ],
 )
-def test_a_list_of_hashes(business, source):
+def test_a_list_of_hashes_is_mapped_from_every_nested_type(business, source):
     params = synced(business, f"SELECT 1 AS id, {source} AS notes", fields={"invoice_settings.custom_fields": "notes"})
 
     assert params == {
@@ -105,13 +105,13 @@ def test_a_list_of_hashes(business, source):
         '\'{"a": "1.00", "b": "2.50"}\'::json',
     ],
 )
-def test_metadata_from_a_map_a_struct_or_json(business, source):
+def test_metadata_can_come_from_a_map_a_struct_or_json(business, source):
     params = synced(business, f"SELECT 1 AS id, {source} AS facts", fields={"metadata": "facts"})
 
     assert params == {"metadata": {"a": "1.00", "b": "2.50"}}
 
 
-def test_written_out_lists_omit_nulls(business):
+def test_lists_written_item_by_item_omit_nulls(business):
     fields = {"preferred_locales": ["first", "second", {"value": "en"}]}
     params = synced(business, "SELECT 1 AS id, 'de' AS first, NULL::text AS second", fields=fields)
 
@@ -121,7 +121,7 @@ def test_written_out_lists_omit_nulls(business):
 # ── prices: currencies and tiers ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_amounts_by_currency_from_dotted_fields_in_each_currencys_own_units(business):
+def test_amounts_by_currency_from_dotted_fields_use_each_currencys_units(business):
     fields = {
         **PRICE,
         "unit_amount": {"column": "usd", "as": "minor_units", "currency": "usd"},
@@ -141,7 +141,7 @@ def test_amounts_by_currency_from_dotted_fields_in_each_currencys_own_units(busi
     assert changed == as_form({"currency_options": {"jpy": {"unit_amount": 1600}}})
 
 
-def test_amounts_by_currency_from_a_json_column(business):
+def test_amounts_by_currency_can_come_from_a_json_column(business):
     select = (
         'SELECT 1 AS id, 500 AS cents, \'{"eur": {"unit_amount": 450}, "GBP": {"unit_amount": 400}}\'::json AS others'
     )
@@ -178,13 +178,13 @@ TIERED = {
         ),
     ],
 )
-def test_tiers_from_json_structs_and_columns(business, select, tiers):
+def test_tiers_can_come_from_json_structs_and_columns(business, select, tiers):
     params = synced(business, select, resource="price", fields={**TIERED, "tiers": tiers}, path="/v1/prices")
 
     assert params["tiers"] == as_form(TIERS)
 
 
-def test_tiers_from_child_rows_with_their_own_order_and_money(business):
+def test_tiers_from_child_rows_keep_their_order_and_convert_money(business):
     business.rows(
         "tiers",
         ("1", 2, "inf", "4.50", "EUR"),
@@ -245,7 +245,7 @@ def test_a_changed_new_or_removed_child_row_changes_only_its_parent(business):
 # ── phases ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_phases_with_items_from_a_json_column(business):
+def test_phases_with_items_can_come_from_a_json_column(business):
     business.table("plans", "SELECT 'p' AS id, 'Desk' AS name")
     business.sync("plans", resource="product", key="id", fields={"id": "id", "name": "name"})
     business.table("prices", "SELECT 'm' AS id")
@@ -290,7 +290,7 @@ ADDRESS = {"address.city": "city", "address.line1": "street", "address.country":
 PLACED = "SELECT 1 AS id, 'Bern' AS city, 'Aare 1' AS street, 'CH' AS country"
 
 
-def test_one_changed_part_sends_its_hash_whole(business):
+def test_a_changed_part_sends_its_whole_hash(business):
     synced(business, PLACED, fields=ADDRESS)
 
     changed = synced(business, f"SELECT * REPLACE ('Basel' AS city) FROM ({PLACED})", fields=ADDRESS)
@@ -375,7 +375,7 @@ def test_all_other_currencies_are_removed_from_a_price_together(business):
 # ── PostgreSQL ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_postgres_arrays_jsonb_numerics_and_times(business, postgres):
+def test_postgres_arrays_jsonb_numerics_and_times_are_mapped_exactly(business, postgres):
     import adbc_driver_postgresql.dbapi
 
     settings = {name.removeprefix("BRIGHTDESK_PG_").lower(): value for name, value in postgres.items()}
@@ -685,7 +685,7 @@ def test_an_unreadable_part_is_named(business, bad, problem):
     assert business.stripe.count("customer") == 1
 
 
-def test_an_infinite_time_reaches_no_template(business):
+def test_an_infinite_time_never_reaches_a_template(business):
     business.table("things", "SELECT 'x' AS id, 'infinity'::timestamp AS cell")
     business.sync("things", resource="customer", key="id", fields={"description": {"template": "until [[ cell ]]"}})
 
@@ -754,7 +754,7 @@ def test_an_adopted_customer_keeps_the_parts_of_its_address_that_no_column_has(b
     assert "address.line1=Main St 1" in shown.text
 
 
-def test_what_someone_added_to_an_address_stays_when_its_row_changes(business):
+def test_parts_that_someone_added_to_an_address_survive_a_change_of_its_row(business):
     people(business, ("c1", "a@example.com", "AT"))
     run(business)
     (customer,) = business.stripe.objects("customer")
@@ -777,7 +777,7 @@ def test_a_part_removed_from_the_mapping_is_left_unchanged(business):
     assert (customer["address"]["city"], customer["address"]["country"]) == ("Graz", "DE")
 
 
-def test_a_row_that_changes_no_hash_costs_no_read(business):
+def test_a_change_outside_of_hashes_costs_no_read(business):
     people(business, ("c1", "a@example.com", "AT"))
     run(business)
     people(business, ("c1", "b@example.com", "AT"))

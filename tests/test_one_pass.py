@@ -24,7 +24,7 @@ def test_commands_that_read_the_warehouse_report_missing_columns_with_the_rest(p
     assert "error[unknown-column]: sync `people` reads column `full_name`" in ran.text
 
 
-def test_parse_warns_of_columns_since_the_next_build_may_add_them(people):
+def test_parse_only_warns_of_missing_columns_since_the_next_build_may_add_them(people):
     people.sync("people", resource="customer", key="id", fields={"email": "e_mail"})
 
     ran = people.cli("parse")
@@ -43,7 +43,7 @@ def test_parse_needs_no_warehouse(people):
     assert (ran.exit_code, ran.err) == (0, "")
 
 
-def test_every_model_that_is_not_built_is_named(people):
+def test_every_unbuilt_model_is_named(people):
     for name in ("orders", "firms"):
         people.rows(name, (1, "x"), columns="id int, email text")
         people.sync(name, resource="customer", key="id", fields={"email": "email"})

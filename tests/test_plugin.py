@@ -33,7 +33,7 @@ def flat(text):
     return " ".join(text.split())
 
 
-def test_dbt_parse_fails_at_once_on_a_bad_sync_with_the_words_of_parse(sample, dbt_1):
+def test_dbt_parse_fails_on_a_bad_sync_with_the_same_message_as_parse(sample, dbt_1):
     misspell(sample)
 
     status, said = parse_with_dbt(dbt_1, sample)
@@ -78,7 +78,7 @@ def test_a_project_without_syncs_waits_less_than_50_ms(tmp_path):
 
 
 @pytest.mark.telling
-def test_if_dbt_has_changed_its_interface_dbt_continues(capsys):
+def test_dbt_continues_even_if_its_plugin_interface_changed(capsys):
     (plugin,) = dbt_stripe_sync.plugins
 
     left = plugin(project_name="shop").get_manifest_artifacts(SimpleNamespace(nodes=None))

@@ -17,7 +17,7 @@ def project(customers):
     )
 
 
-def test_a_plan_is_typed_and_what_it_shows_is_what_apply_sends(project, customers):
+def test_a_plan_is_typed_and_apply_sends_exactly_what_it_shows(project, customers):
     with project.plan() as plan:
         assert isinstance(plan, Plan)
         planned = {change.key: change.action.value for change in plan.changes}
@@ -50,7 +50,7 @@ def test_a_saved_plan_can_be_applied_by_another_project_object(project, tmp_path
     assert customers.stripe.count("customer") == 3
 
 
-def test_problems_are_raised_all_at_once_as_values(customers):
+def test_problems_are_raised_together_and_have_fields_to_read(customers):
     customers.sync("customers", resource="custommer", key="id", fields={"email": "email"})
     project = Project(ProjectOptions(project_dir=customers.root, profiles_dir=customers.root))
 
@@ -117,7 +117,7 @@ def test_every_exported_name_exists():
         dbt_stripe_sync.Projct  # noqa: B018 - asking is the test
 
 
-def test_a_run_inside_a_running_event_loop_works_as_anywhere(business):
+def test_a_run_works_inside_a_running_event_loop(business):
     business.rows("people", (1, "a@example.com"), columns="id int, email text")
     business.sync("people", resource="customer", key="id", fields={"email": "email"})
     options = ProjectOptions(project_dir=business.root, profiles_dir=business.root, stripe_url=business.stripe.url)

@@ -161,7 +161,7 @@ def every_help():
 
 
 @pytest.mark.parametrize("arguments", list(every_help()), ids=" ".join)
-def test_every_help_fits_80_columns_and_cuts_no_sentence(arguments, monkeypatch):
+def test_every_help_fits_80_columns_without_cutting_a_sentence(arguments, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
 
     shown = run_cli(*arguments).out
@@ -195,7 +195,7 @@ def test_the_ci_takes_its_test_command_from_the_readme():
 # ── examples ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_every_yaml_example_is_yaml():
+def test_every_yaml_example_parses():
     assert len(blocks("yaml")) >= 4
     for block in blocks("yaml"):
         assert isinstance(yaml.safe_load(block), dict)
@@ -393,7 +393,7 @@ def anchors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_link_leads_somewhere(page):
+def test_no_link_is_broken(page):
     for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", PAGES[page]):
         file = (ROOT / page).parent / target if target else ROOT / page
         assert file.exists(), target

@@ -90,7 +90,7 @@ def test_a_reference_to_no_row_rejects_its_row_alone_and_names_the_column(custom
     assert set(whose(customers)) == {"good"}
 
 
-def test_what_refers_to_a_rejected_row_waits_for_it(customers):
+def test_a_row_that_refers_to_a_rejected_row_waits_for_it(customers):
     long = "CASE id WHEN 2 THEN repeat('x', 600) ELSE name END AS name"
     customers.table("customers", f"SELECT * REPLACE ({long}) FROM customers")
     customers.sync("customers", resource="customer", key="id", fields={"email": "email", "metadata.note": "name"})
@@ -104,7 +104,7 @@ def test_what_refers_to_a_rejected_row_waits_for_it(customers):
     assert set(whose(customers)) == {"one", "two"}
 
 
-def test_what_refers_to_an_object_that_stripe_refused_is_skipped(customers):
+def test_a_row_that_refers_to_an_object_rejected_by_stripe_is_skipped(customers):
     customers.stripe.inject(Fault(kind=FaultKind.STATUS, method="POST", path="/v1/customers", status=402, count=3))
     invoices(customers, ("i1", "1", "one"), sync="customers", key="who")
 
@@ -194,7 +194,7 @@ def test_a_look_up_that_finds_nothing_rejects_its_row_alone(business):
     assert whose(business) == {"n": found}
 
 
-def test_a_look_up_that_finds_two_names_both_and_not_the_value(business):
+def test_an_ambiguous_look_up_names_both_objects_but_not_the_value(business):
     two = sorted([person(business, "a@example.com"), person(business, "a@example.com")])
     invoices(business, ("i1", "a@example.com", "n"), lookup="customer", by="email", column="who")
 
@@ -222,7 +222,7 @@ def test_an_address_that_differs_only_in_case_is_ambiguous_and_names_the_custome
     assert business.stripe.count("invoice") == 0
 
 
-def test_a_look_up_that_ignores_case_refers_to_what_differs_only_in_case_and_prefers_what_does_not(business):
+def test_a_look_up_that_ignores_case_prefers_an_exact_match(business):
     ann, bob = person(business, "Ann@Example.com"), person(business, "bob@example.com")
     person(business, "BOB@example.com")
     rows = [("i1", "ann@example.com", "one"), ("i2", "bob@example.com", "two")]
@@ -235,7 +235,7 @@ def test_a_look_up_that_ignores_case_refers_to_what_differs_only_in_case_and_pre
     assert whose(business) == {"one": ann, "two": bob}
 
 
-def test_a_look_up_that_ignores_case_names_all_that_differ_only_in_case(business):
+def test_a_look_up_that_ignores_case_names_all_matches_if_ambiguous(business):
     both = sorted([person(business, "Ann@Example.com"), person(business, "ANN@example.com")])
     invoices(business, ("i1", "ann@example.com", "one"), lookup="customer", by="email", column="who")
     business.models["invoices"]["meta"]["stripe_sync"]["match_email"] = "ignore_case"
@@ -267,7 +267,7 @@ def test_a_null_is_not_looked_up(business):
     assert reads(business, "/v1/customers") == []
 
 
-def test_many_values_are_compared_with_a_list_and_few_are_asked_for_one_by_one(business):
+def test_many_values_are_looked_up_in_a_list_and_few_one_by_one(business):
     people = {f"p{n}@example.com": person(business, f"p{n}@example.com") for n in range(250)}
     business.stripe.reset_requests()
     rows = [(f"i{n}", f"p{n}@example.com", f"n{n}") for n in range(40)]
@@ -286,7 +286,7 @@ def test_many_values_are_compared_with_a_list_and_few_are_asked_for_one_by_one(b
     assert whose(business) == {"n7": people["p7@example.com"]}
 
 
-def test_the_same_value_is_asked_for_once_in_a_run(business):
+def test_a_value_is_looked_up_once_in_a_run(business):
     person(business, "a@example.com")
     for name in ("first", "second"):
         business.rows(name, *[(f"{name}{n}", "a@example.com", "n") for n in range(5)], columns=COLUMNS)
@@ -299,7 +299,7 @@ def test_the_same_value_is_asked_for_once_in_a_run(business):
     assert len(reads(business, "/v1/customers")) == 1
 
 
-def test_a_look_up_that_failed_is_not_a_look_up_that_found_nothing(business):
+def test_a_failed_look_up_is_not_mistaken_for_one_that_found_nothing(business):
     for n in range(150):
         person(business, f"p{n}@example.com")
     invoices(business, ("i1", "p3@example.com", "n"), lookup="customer", by="email", column="who")
@@ -328,7 +328,7 @@ def test_a_deleted_customer_is_no_longer_found(business):
     assert "finds no customer for the value of column `who`" in ran.text
 
 
-def test_a_row_whose_look_up_finds_another_object_now_is_changed(business):
+def test_a_row_whose_look_up_finds_another_object_counts_as_changed(business):
     client = by_hand(business)
     business.rows("codes", ("c1", "SPRING"), columns="id text, coupon text")
     client.coupons.create({"id": "c20", "percent_off": 20, "duration": "once", "name": "SPRING"})
@@ -350,7 +350,7 @@ def test_a_row_whose_look_up_finds_another_object_now_is_changed(business):
     assert actions == ["replace", "archive"]
 
 
-def test_a_plain_column_is_an_id_already(business):
+def test_a_plain_column_holds_stripe_ids(business):
     who = person(business, "a@example.com")
     invoices(business, ("i1", who, "n"))
 

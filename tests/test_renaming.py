@@ -29,7 +29,7 @@ PEOPLE = ["shop/people/1", "shop/people/2", "shop/people/3"]
 CUSTOMERS = ["shop/customers/1", "shop/customers/2", "shop/customers/3"]
 
 
-def test_moving_records_explains_what_the_next_run_does_and_sends_nothing(renamed):
+def test_moving_records_only_explains_what_the_next_run_will_do(renamed):
     moved = renamed.cli("state", "mv", "customers", "people")
 
     assert moved.out.splitlines() == [
@@ -39,7 +39,7 @@ def test_moving_records_explains_what_the_next_run_does_and_sends_nothing(rename
     assert renamed.write_calls() == []
 
 
-def test_the_new_name_is_planned_like_any_change_and_sent_once(renamed):
+def test_the_new_name_is_planned_like_any_other_change_and_sent_once(renamed):
     renamed.cli("state", "mv", "customers", "people")
 
     shown = renamed.cli("plan")
@@ -106,7 +106,7 @@ def test_the_tag_is_sent_with_other_changes_in_one_call(renamed):
     assert tags(renamed) == PEOPLE
 
 
-def test_what_was_not_sent_yet_is_sent_later(renamed):
+def test_objects_without_the_new_name_get_it_in_a_later_run(renamed):
     renamed.cli("state", "mv", "customers", "people")
 
     renamed.cli("run", "--limit", "1")
@@ -191,7 +191,7 @@ def test_every_active_object_gets_the_name_in_any_mode(renamed, meta):
     assert renamed.write_calls() == []
 
 
-def test_an_object_that_is_archived_says_its_new_name(business):
+def test_an_archived_object_carries_its_syncs_new_name(business):
     business.rows("plans", ("solo", "Solo"), ("team", "Team"), columns="code text, name text")
     business.sync("plans", resource="product", key="code", fields={"name": "name"}, on_removed="archive")
     business.cli()
@@ -214,7 +214,7 @@ def test_an_object_that_is_archived_says_its_new_name(business):
     ]
 
 
-def test_a_price_that_is_replaced_meanwhile_leaves_one_with_the_name(business):
+def test_a_price_replaced_meanwhile_leaves_one_with_the_new_name(business):
     business.rows("prices", ("m", 1000), ("y", 9000), columns="code text, cents int")
     fields = {"currency": {"value": "usd"}, "unit_amount": "cents", "product_data.name": {"value": "Desk"}}
     business.sync("prices", resource="price", key="code", fields={**fields, "lookup_key": "code"})

@@ -14,7 +14,7 @@ NOW = {"start_date": {"value": "now"}}
 
 
 @pytest.mark.parametrize("phase", [{}, NOW], ids=["no start", "now"])
-def test_a_schedule_is_created_and_its_phases_are_changed_from_where_they_began(business, phase):
+def test_a_schedule_is_created_and_updated_phases_keep_their_start(business, phase):
     api = stripe.StripeClient(Sandbox.api_key, base_addresses={"api": business.stripe.url}).v1
     product = api.products.create({"name": "X"})["id"]
     monthly: Any = {"product": product, "currency": "usd", "recurring": {"interval": "month"}}
@@ -76,7 +76,7 @@ def test_a_row_whose_new_schedule_would_end_a_phase_now_is_rejected(business):
     assert business.stripe.count("subscription_schedule") == 0
 
 
-def test_parts_of_phases_that_nothing_maps_survive_an_update(business):
+def test_unmapped_parts_of_phases_survive_an_update(business):
     hand = stripe.StripeClient(Sandbox.api_key, base_addresses={"api": business.stripe.url}).v1
     product = hand.products.create({"name": "Desk"}).id
     prices = [

@@ -106,7 +106,7 @@ def test_valid_yaml_passes(errors, sync):
         customer(options={"stream": True}),
     ],
 )
-def test_invalid_yaml_is_marked(errors, sync):
+def test_invalid_yaml_fails_the_schema(errors, sync):
     assert errors(sync)
 
 

@@ -19,7 +19,7 @@ def promises():
     return [line for line in section.splitlines() if line.startswith("| ")][1:]
 
 
-def test_each_promise_has_an_existing_test():
+def test_every_promise_names_an_existing_test():
     assert len(promises()) > 10
     for line in promises():
         named = re.findall(r"`(tests/[\w/]+\.py)`", line)
@@ -27,7 +27,7 @@ def test_each_promise_has_an_existing_test():
         assert [name for name in named if not (ROOT / name).is_file()] == []
 
 
-def test_the_figures_are_those_of_the_code():
+def test_the_numbers_on_the_page_match_the_code():
     assert f"{template_limits.MOST_STEPS:,} steps, {template_limits.MOST_SECONDS:g} s" in PAGE
     assert f"{template_limits.MOST_CHARACTERS:,} characters" in PAGE
     assert f"{gateway_http.MOST_BYTES // 1024 // 1024} MB" in PAGE

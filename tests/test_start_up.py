@@ -47,7 +47,7 @@ ELSEWHERE = LIBRARIES | {f"dbt_stripe_sync.{part}" for part in PARTS}
 
 
 @pytest.mark.parametrize("command", ["plan", "run"])
-def test_a_project_without_orchestrators_imports_none_of_them(customers, command):
+def test_a_plain_project_imports_none_of_the_optional_parts(customers, command):
     options = ["--project-dir", str(customers.root), "--profiles-dir", str(customers.root)]
     arguments = [command, *options, "--stripe-url", customers.stripe.url]
     script = (
@@ -62,6 +62,11 @@ def test_a_project_without_orchestrators_imports_none_of_them(customers, command
     imported = json.loads(done.stderr.splitlines()[-1])
     assert "dbt_stripe_sync.pipeline" in imported
     assert ELSEWHERE & set(imported) == set()
+
+
+def test_the_coverage_session_deselects_an_existing_test():
+    (path, name) = re.findall(r'"(tests/[\w/]+\.py)::(\w+)"', (ROOT / "noxfile.py").read_text())[0]
+    assert f"def {name}(" in (ROOT / path).read_text()
 
 
 def test_installing_the_package_alone_installs_no_orchestrator():

@@ -38,7 +38,7 @@ def test_fail_fast_sends_no_more_than_the_calls_in_flight(people):
     assert "not sent: --fail-fast" in ran.text
 
 
-def test_a_sync_whose_rows_fail_alike_is_stopped_and_the_others_continue(people):
+def test_a_sync_whose_rows_all_fail_alike_stops_and_the_others_continue(people):
     people.set(max_rejections_per_cause=5)
     people.stripe.inject(Fault.status_code(400, path="^/v1/customers$", method="POST", count=1000))
 
@@ -56,7 +56,7 @@ def test_a_sync_whose_rows_fail_alike_is_stopped_and_the_others_continue(people)
 
 
 @pytest.mark.parametrize(("limit", "rejected"), [(0, 70), (5, 4)])
-def test_without_a_limit_or_below_it_every_row_is_tried(people, limit, rejected):
+def test_every_row_is_tried_below_the_limit_or_without_one(people, limit, rejected):
     people.set(max_rejections_per_cause=limit)
     people.stripe.inject(Fault.status_code(400, path="^/v1/customers$", method="POST", count=rejected))
 
@@ -73,7 +73,7 @@ def test_the_limit_is_an_integer_and_fifty_by_default():
 
 
 @pytest.mark.parametrize(("pace", "fail_fast", "most"), [(5, False, 8), (20, False, 30), (80, False, 48), (2, True, 3)])
-def test_few_enough_changes_wait_for_a_stop_to_take_about_a_second(pace, fail_fast, most):
+def test_changes_in_flight_are_few_enough_to_stop_within_about_a_second(pace, fail_fast, most):
     assert turns_at(pace, fail_fast=fail_fast).least == most
 
 

@@ -62,7 +62,7 @@ def peak():
 
 
 @pytest.mark.parametrize("name", GREEDY)
-def test_a_template_that_needs_too_much_is_stopped_at_once(name):
+def test_an_excessive_template_is_stopped_at_once(name):
     began, before = time.thread_time(), peak()
     with pytest.raises(TemplateLimitError):
         render_template(GREEDY[name], {"d": Decimal("1E+900000")})
@@ -102,7 +102,7 @@ def test_ordinary_templates_are_not_limited(source):
 
 @settings(max_examples=60, deadline=None)
 @given(text=st.text(max_size=40), count=st.integers(0, 10**12))
-def test_a_product_is_computed_or_refused_by_its_size(text, count):
+def test_repeated_text_is_computed_unless_it_would_be_too_long(text, count):
     row = {"t": text, "n": count}
     if len(text) * count <= MOST_CHARACTERS:
         assert render_template("[[ t * n ]]", row) == (text * count).strip()
@@ -111,7 +111,7 @@ def test_a_product_is_computed_or_refused_by_its_size(text, count):
             render_template("[[ t * n ]]", row)
 
 
-def test_only_the_row_of_such_a_template_is_rejected(business):
+def test_an_excessive_template_rejects_only_its_row(business):
     business.rows("people", ("a", 1), ("b", 10**9), columns="id text, n bigint")
     business.sync("people", resource="customer", key="id", fields={"name": {"template": "[[ 'x' * n ]]"}})
 
@@ -122,7 +122,7 @@ def test_only_the_row_of_such_a_template_is_rejected(business):
     assert [found["name"] for found in business.stripe.objects("customer")] == ["x"]
 
 
-def test_a_run_that_has_no_memory_left_says_so(business, monkeypatch):
+def test_running_out_of_memory_is_reported(business, monkeypatch):
     business.rows("people", ("a",), columns="id text")
     business.sync("people", resource="customer", key="id", fields={"name": "id"})
 
@@ -145,7 +145,7 @@ DEEP = {
 
 
 @pytest.mark.parametrize("name", DEEP)
-def test_a_template_that_is_nested_too_deeply_is_reported_with_its_place(business, name):
+def test_a_too_deeply_nested_template_is_reported_with_its_location(business, name):
     business.rows("people", ("c1", "Ann"), columns="id text, first text")
     business.sync("people", resource="customer", key="id", fields={"name": {"template": DEEP[name]}})
 

@@ -7,7 +7,7 @@ import asyncio
 from dbt_stripe_sync.engine.apply.turns import Turns
 
 
-def test_a_free_turn_goes_to_the_sync_with_the_fewest_changes_under_way():
+def test_the_next_turn_goes_to_the_sync_with_the_fewest_changes_in_flight():
     began: list[str] = []
 
     async def change(turns, sync, done):

@@ -75,7 +75,7 @@ def only(business, kind):
 
 
 @pytest.mark.telling
-def test_an_update_is_undone_and_the_next_plan_shows_it_again(business):
+def test_an_undone_update_is_in_the_next_plan_again(business):
     customers(business, ("1", "a@example.com", "Ann", "solo"), ("2", "b@example.com", None, None))
     run(business)
     customers(business, ("1", "new@example.com", "Ann", "team"), ("2", "b@example.com", "Bob", "solo"))
@@ -268,7 +268,7 @@ def test_a_saved_undo_plan_is_sent_by_apply(business, tmp_path):
 
 
 @pytest.mark.telling
-def test_without_a_terminal_and_a_yes_it_only_shows_the_plan(business):
+def test_without_a_terminal_or_yes_undo_only_shows_the_plan(business):
     customers(business, ("1", "a@example.com", "Ann", "solo"))
     created = run(business)
     business.stripe.reset_requests()
@@ -307,7 +307,7 @@ def test_an_unknown_run_is_refused(business):
     assert "unknown run `19990101`" in ran.err
 
 
-def test_first_characters_that_several_runs_share_are_refused(business):
+def test_an_ambiguous_run_prefix_is_rejected(business):
     customers(business, ("1", "a@example.com", "Ann", "solo"))
     first = run(business)
     customers(business, ("1", "a@example.com", "Anna", "solo"))
@@ -322,7 +322,7 @@ def test_first_characters_that_several_runs_share_are_refused(business):
 
 
 @pytest.mark.parametrize(("answer", "left"), [("y", 0), ("n", 1)])
-def test_a_person_at_a_terminal_sees_the_plan_and_is_asked(business, answer, left):
+def test_on_a_terminal_undo_shows_the_plan_and_asks(business, answer, left):
     customers(business, ("1", "a@example.com", "Ann", "solo"))
     created = run(business)
 

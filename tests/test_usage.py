@@ -44,7 +44,7 @@ def test_a_meter_that_counts_differently_is_rejected(metered):
     assert "the way a meter counts is fixed at creation" in ran.text
 
 
-def test_a_meter_is_deactivated_without_its_row_and_reactivated_with_it(metered):
+def test_a_meter_is_deactivated_and_reactivated_with_its_row(metered):
     meters(metered, ("api", "Calls"), ("gb", "Traffic"), on_removed="deactivate")
     run(metered)
     by_name = {meter["event_name"]: meter["id"] for meter in metered.stripe.objects("billing.meter")}
@@ -117,7 +117,7 @@ def test_every_row_of_an_append_only_model_counts_once(metered):
     assert [Decimal(event["payload"]["value"]) for _, event in sorted(sent(metered).items())] == [3, 4, 5]
 
 
-def test_values_and_times_are_exact(metered):
+def test_values_and_times_are_sent_exactly(metered):
     at = NOW - timedelta(days=3, seconds=7)
     events(
         metered,
@@ -189,7 +189,7 @@ def test_an_event_outside_stripes_window_is_rejected_alone_and_never_sent(metere
     assert len(metered.write_calls()) == 2
 
 
-def test_an_event_that_was_sent_may_become_old(metered):
+def test_a_sent_event_may_leave_stripes_window(metered):
     events(metered, ("e1", "api", NOW, "c1", Decimal(1)))
     run(metered)
     events(metered, ("e1", "api", NOW - timedelta(days=90), "c1", Decimal(1)))
@@ -229,7 +229,7 @@ def test_an_event_whose_answer_was_a_failure_counts_once(metered):
     assert len(sent(metered)) == 1
 
 
-def test_an_event_of_no_meter_is_reported_with_stripes_words(metered):
+def test_an_event_without_a_meter_is_reported_in_stripes_words(metered):
     events(metered, ("e1", "nothing", NOW, "c1", Decimal(1)), ("e2", "api", NOW, "c1", Decimal(1)))
 
     ran = metered.cli()

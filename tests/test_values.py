@@ -93,7 +93,7 @@ def test_a_time_without_a_zone_is_utc(moment):
         ({"a": {"b": 1}}, METADATA, None, {"a": '{"b":1}'}),
     ],
 )
-def test_cells_become_what_the_parameter_accepts(cell, param, conversion, value):
+def test_cells_are_converted_to_the_parameters_type(cell, param, conversion, value):
     made = convert(cell, param, conversion)
 
     assert made == value
@@ -116,7 +116,7 @@ def test_cells_become_what_the_parameter_accepts(cell, param, conversion, value)
         (5, LIST, "is a number, but Stripe expects a list"),
     ],
 )
-def test_a_cell_that_does_not_fit_says_so_without_its_value(cell, param, reason):
+def test_a_cell_of_the_wrong_type_is_reported_without_its_value(cell, param, reason):
     with pytest.raises(BadValueError) as bad:
         convert(cell, param)
 

@@ -78,14 +78,14 @@ def customer(business, email):
     return next(c for c in business.stripe.objects("customer") if c["email"] == email)
 
 
-def test_no_byte_of_the_state_holds_a_value_after_a_run(people):
+def test_the_state_contains_no_value_after_a_run(people):
     assert len(run_successfully(people)) == 3
 
     assert marks_in(people) == []
     assert people.state.stat().st_mode & 0o077 == 0
 
 
-def test_with_values_stored_the_same_search_finds_them(people):
+def test_the_same_search_finds_values_if_they_are_stored(people):
     people.set(store_values=True)
 
     run_successfully(people)
@@ -126,7 +126,7 @@ def test_the_plan_shows_the_new_value_and_says_that_the_old_one_is_not_stored(pe
     assert change["fields"] == [{"path": "email", "before": "(not stored)", "after": "new@example.com"}]
 
 
-def test_what_became_null_is_cleared_and_a_metadata_key_removed(people):
+def test_a_null_clears_a_field_and_removes_a_metadata_key(people):
     run_successfully(people)
     put(people, (1, *PEOPLE[0][1:3], None, None, 4242018), *PEOPLE[1:])
 
@@ -141,7 +141,7 @@ def test_what_became_null_is_cleared_and_a_metadata_key_removed(people):
     assert shown["name"] == "Marked One"
 
 
-def test_a_null_that_is_ignored_stays_ours_and_is_cleared_once_the_mapping_says_so(people):
+def test_an_ignored_null_is_cleared_once_the_mapping_says_so(people):
     fields = people.models["people"]["meta"]["stripe_sync"]["fields"]
     people.sync(
         "people", resource="customer", key="id", fields={**fields, "name": {"column": "name", "nulls": "ignore"}}
@@ -157,7 +157,7 @@ def test_a_null_that_is_ignored_stays_ours_and_is_cleared_once_the_mapping_says_
     assert marks_in(people) == []
 
 
-def test_a_row_that_leaves_and_returns(people):
+def test_a_row_that_leaves_and_returns_is_synced(people):
     run_successfully(people)
     put(people, *PEOPLE[1:])
     assert [call.split()[0] for call in run_successfully(people, "run", "--yes")] == ["DELETE"]
@@ -228,7 +228,7 @@ def items(business, *rows):
     business.rows("items", *noted, columns="subscription int, price text, seats int, note text")
 
 
-def test_a_shop_with_references_items_and_nested_objects(shop):
+def test_references_items_and_nested_objects_are_synced(shop):
     assert len(run_successfully(shop)) == 6
     assert run_successfully(shop) == []
     assert marks_in(shop) == []
@@ -309,7 +309,7 @@ def test_a_nested_object_is_removed_under_its_customer(shop):
 # ── on and off ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_turned_off_the_records_are_hashed_without_a_call(shop):
+def test_turning_values_off_hashes_the_records_without_a_call(shop):
     shop.set(store_values=True)
     run_successfully(shop)
     assert marks_in(shop) != []
@@ -323,7 +323,7 @@ def test_turned_off_the_records_are_hashed_without_a_call(shop):
     assert run_successfully(shop) == []
 
 
-def test_turned_off_records_of_removed_rows_and_syncs_are_hashed_too(people):
+def test_turning_values_off_also_hashes_records_of_removed_rows_and_syncs(people):
     people.set(store_values=True)
     people.sync("people", resource="customer", key="id", fields={"email": "email", "name": "name"})
     run_successfully(people)
@@ -338,7 +338,7 @@ def test_turned_off_records_of_removed_rows_and_syncs_are_hashed_too(people):
     assert marks_in(people) == []
 
 
-def test_turned_on_the_values_are_stored_again_without_a_call(shop):
+def test_turning_values_on_stores_them_again_without_a_call(shop):
     run_successfully(shop)
 
     shop.set(store_values=True)
@@ -395,7 +395,7 @@ def test_a_lost_state_is_rebuilt_without_values_and_the_next_run_sends_nothing(s
     assert marks_in(shop) == []
 
 
-def test_what_changed_since_a_rebuilt_record_is_sent(people):
+def test_changes_since_a_rebuild_are_sent(people):
     run_successfully(people)
     people.state.unlink()
     people.cli("state", "rebuild")
@@ -405,7 +405,7 @@ def test_what_changed_since_a_rebuilt_record_is_sent(people):
     assert len(run_successfully(people)) == 1
 
 
-def test_decimals_of_a_rebuilt_object_are_compared_as_what_they_are(business):
+def test_decimals_of_a_rebuilt_object_are_compared_as_numbers(business):
     business.set(store_values=False)
     business.rows("taxes", (1, "8.50"), (2, "20"), columns="id int, rate text")
     fields = {"display_name": {"value": "VAT"}, "inclusive": {"value": True}, "percentage": "rate"}
@@ -418,7 +418,7 @@ def test_decimals_of_a_rebuilt_object_are_compared_as_what_they_are(business):
     assert run_successfully(business) == []
 
 
-def test_an_object_that_is_adopted_leaves_no_value(people):
+def test_adopting_an_object_stores_no_value(people):
     by_hand = stripe.StripeClient(Sandbox.api_key, base_addresses={"api": people.stripe.url}).v1
     by_hand.customers.create({"email": PEOPLE[0][1], "name": "Marked Before"})
     people.stripe.reset_requests()
@@ -435,7 +435,7 @@ def test_an_object_that_is_adopted_leaves_no_value(people):
 # ── what goes wrong ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_row_that_stripe_refuses_leaves_no_value(people):
+def test_a_row_that_stripe_rejects_leaves_no_value(people):
     put(people, *PEOPLE, (4, "marked.four", "Marked Four", None, None, None))
 
     ran = people.cli()
@@ -489,7 +489,7 @@ def killed(business, count):
     business.stripe.reset_requests()
 
 
-def test_what_is_under_way_keeps_its_exact_values_until_it_is_settled(people):
+def test_changes_in_flight_keep_their_exact_values_until_they_are_settled(people):
     killed(people, 3)
     assert marks_in(people) != []
 
@@ -510,7 +510,7 @@ def salts(business):
         return own, {salt for (salt,) in state.execute("SELECT DISTINCT salt FROM records").fetchall()}
 
 
-def test_equal_values_of_two_rows_have_different_hashes_and_no_plain_digest_represents_a_value(people):
+def test_equal_values_of_two_rows_have_different_hashes_and_no_value_has_a_plain_digest(people):
     run_successfully(people)
 
     with duckdb.connect(str(people.state)) as state:
@@ -553,7 +553,7 @@ def test_a_salt_from_the_environment_replaces_the_stored_one_without_a_call(shop
     assert marks_in(shop, (*MARKS, own, SALT)) == []
 
 
-def test_with_another_salt_every_row_is_compared_with_its_object_and_only_what_differs_is_sent(shop, monkeypatch):
+def test_with_a_new_salt_rows_are_compared_with_stripe_and_only_differences_are_sent(shop, monkeypatch):
     monkeypatch.setenv("DBT_STRIPE_SYNC_SALT", SALT)
     run_successfully(shop)
     shop.rows("people", (1, "marked.changed@example.com"), columns="id int, email text")
@@ -578,7 +578,7 @@ def test_with_another_salt_every_row_is_compared_with_its_object_and_only_what_d
     assert run_successfully(shop) == []
 
 
-def test_with_another_salt_a_row_that_leaves_and_returns_is_understood(people, monkeypatch):
+def test_with_a_new_salt_a_row_can_leave_and_return(people, monkeypatch):
     meta = people.models["people"]["meta"]["stripe_sync"]
     people.sync("people", **{**meta, "resource": "product", "on_removed": "archive", "fields": {"name": "name"}})
     monkeypatch.setenv("DBT_STRIPE_SYNC_SALT", SALT)
@@ -597,7 +597,7 @@ def test_with_another_salt_a_row_that_leaves_and_returns_is_understood(people, m
     assert run_successfully(people) == []
 
 
-def test_a_short_salt_is_refused(people, monkeypatch):
+def test_a_short_salt_is_rejected(people, monkeypatch):
     monkeypatch.setenv("DBT_STRIPE_SYNC_SALT", "pepper")
 
     ran = people.cli()
@@ -610,7 +610,7 @@ def test_a_short_salt_is_refused(people, monkeypatch):
 # ── what is sent beside what has changed ─────────────────────────────────────────────────────────────────────────
 
 
-def test_an_unchanged_part_of_an_address_is_sent_as_stripe_has_it(people):
+def test_an_unchanged_part_of_an_address_keeps_stripes_value(people):
     fields = people.models["people"]["meta"]["stripe_sync"]["fields"]
     street = {"address.line1": "street", "address.city": {"column": "city", "nulls": "ignore"}}
     columns = "id int, email text, name text, city text, plan text, seats int, street text"
@@ -659,7 +659,7 @@ def put_desks(business, *rows):
     business.rows("desks", *desks, columns="id int, person int, code text, seats int, prorate text")
 
 
-def test_how_a_change_is_charged_is_sent_again_though_only_its_hash_is_known(desks):
+def test_proration_is_sent_again_though_only_its_hash_is_stored(desks):
     put_desks(desks, (1, 5, None), (2, 1, "none"))
 
     ran = desks.cli()

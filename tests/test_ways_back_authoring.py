@@ -50,7 +50,7 @@ def test_a_key_that_cannot_be_determined_is_asked_for(people):
     assert check_that_it_is_synced(people)["key"] == "member"
 
 
-def test_yaml_in_braces_is_written_over_several_lines(people):
+def test_flow_style_yaml_works_once_written_in_block_style(people):
     schema(people, "models:\n  - {name: people, config: {meta: {owner: x}}}\n")
     refused(init(people, "--key", "member"), "flow-yaml")
 
@@ -84,7 +84,7 @@ def test_a_model_that_is_not_in_its_file_is_found_once_dbt_has_read_it(people):
     check_that_it_is_synced(people)
 
 
-def test_a_model_of_a_package_is_selected_from_in_one_of_our_own(people):
+def test_a_package_model_is_synced_through_a_model_of_the_project(people):
     schema(people, "models:\n  - name: people\n")
     file = people.root / "target" / "manifest.json"
     raw = json.loads(file.read_text())

@@ -169,7 +169,7 @@ def undo(business):
     [undo, lambda b: change(b, "customers", on_drift="overwrite"), lambda b: change(b, "customers", on_drift="keep")],
     ids=["undo", "overwrite", "keep"],
 )
-def test_a_field_that_others_changed(customers, way_out):
+def test_drift_is_resolved_by_following_a_hint(customers, way_out):
     customers.cli()
     by_hand(customers, f"customers/{ann(customers)}", name="Anna")
     fails(customers, "drifted", "run", "--refresh")
@@ -180,7 +180,7 @@ def test_a_field_that_others_changed(customers, way_out):
 
 
 @pytest.mark.parametrize("word", ["recreate", "forget"])
-def test_an_object_that_others_deleted(customers, word):
+def test_a_deleted_object_is_resolved_by_either_on_deleted_setting(customers, word):
     customers.cli()
     by_hand(customers, f"customers/{ann(customers)}", method="DELETE")
     fails(customers, "object-deleted", "run", "--refresh")
@@ -190,7 +190,7 @@ def test_an_object_that_others_deleted(customers, word):
     check_that_nothing_is_left(customers)
 
 
-def test_objects_that_could_not_be_read_back(customers):
+def test_objects_are_read_back_once_the_key_may_read_them(customers):
     customers.table("customers", "SELECT * FROM customers WHERE id = 1")
     customers.cli()
     customers.stripe.inject(Fault.forbidden(method="GET", path="^/v1/customers/", count=None))
@@ -201,7 +201,7 @@ def test_objects_that_could_not_be_read_back(customers):
     check_that_nothing_is_left(customers, "--refresh")
 
 
-def test_more_reads_than_the_limit(customers):
+def test_a_higher_max_reads_lets_a_refresh_succeed(customers):
     customers.cli()
     change(customers, "customers", limits={"max_reads": 0})
     fails(customers, "max-reads", "run", "--refresh")
@@ -294,7 +294,7 @@ def test_a_default_price_that_nobody_synced_is_moved(sold):
 
 
 @pytest.mark.parametrize("way_out", ["put back", "replace"])
-def test_what_stripe_cannot_change(sold, way_out):
+def test_an_immutable_change_succeeds_once_reverted_or_replaced(sold, way_out):
     sold.rows("subs", ("s-ann", "bo", "m"), ("s-bo", "bo", "m"), columns=SUBS)
     assert "replace: true" in fails(sold, "immutable-changed").text
 
@@ -317,7 +317,7 @@ def test_a_price_in_another_currency_gets_a_row_of_its_own(sold):
 
 
 @pytest.mark.parametrize("way_out", ["end", "ignore"])
-def test_a_customer_whose_subscription_stays(sold, way_out):
+def test_a_customer_with_a_subscription_is_kept_or_removed_with_it(sold, way_out):
     sold.rows("people", ("bo",), columns="id text")
     subscriptions(sold, "bo")
     ran = fails(sold, "dependent-stays")
@@ -332,7 +332,7 @@ def test_a_customer_whose_subscription_stays(sold, way_out):
 
 
 @pytest.mark.parametrize("way_out", ["end", "ignore"])
-def test_a_customer_whose_subscription_nobody_synced(sold, way_out):
+def test_a_customer_with_a_foreign_subscription_is_kept_or_waits_for_it(sold, way_out):
     bo = next(c["id"] for c in sold.stripe.objects("customer") if c["name"] == "bo")
     (price,) = sold.stripe.objects("price")
     extra = by_hand(
@@ -356,7 +356,7 @@ def test_a_customer_whose_subscription_nobody_synced(sold, way_out):
     check_that_nothing_is_left(sold, "--yes")
 
 
-def test_an_object_that_could_not_be_looked_at(sold):
+def test_a_removal_succeeds_once_the_key_may_read_the_object(sold):
     change(sold, "subs", on_removed="cancel")
     subscriptions(sold, "ann")
     sold.stripe.inject(Fault.forbidden(method="GET", path="^/v1/subscriptions/", count=None))
@@ -368,7 +368,7 @@ def test_an_object_that_could_not_be_looked_at(sold):
 
 
 @pytest.mark.parametrize("way_out", ["owned", "removed"])
-def test_entries_that_no_row_put_there(sold, way_out):
+def test_foreign_items_are_removed_by_hand_or_by_the_sync(sold, way_out):
     for name in ("HALF", "THIRD"):
         by_hand(sold, "coupons", id=name, percent_off=30, duration="forever")
     fields = sold.models["subs"]["meta"]["stripe_sync"]["fields"]
@@ -402,7 +402,7 @@ def codes(business):
     return business
 
 
-def test_a_value_that_another_row_has(codes):
+def test_a_unique_value_is_resolved_by_choosing_another(codes):
     codes.rows("codes", ("a", "SPRING"), ("b", "SUMMER"), ("c", "SPRING"), columns="id text, code text")
     fails(codes, "value-taken")
 

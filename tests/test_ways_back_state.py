@@ -150,7 +150,7 @@ def test_a_damaged_state_is_restored_or_rebuilt(customers, way_out):
     assert customers.stripe.count("customer") == 3
 
 
-def test_a_state_that_another_program_holds_is_free_once_that_ends(customers):
+def test_a_locked_state_is_free_once_the_other_program_ends(customers):
     customers.cli()
     code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(1, flush=True); input()"
     holder = subprocess.Popen(
@@ -290,7 +290,7 @@ def test_report_writes_artifacts_that_did_not_fit(customers):
     check_that_nothing_is_left(customers)
 
 
-def test_a_folder_of_something_else_is_left_alone_by_the_demo(tmp_path):
+def test_the_demo_leaves_other_folders_alone(tmp_path):
     from business import run_cli
 
     (tmp_path / "mine").mkdir()

@@ -69,7 +69,7 @@ def test_the_page_on_dbt_cloud_works(built):
     assert built.cloud.jobs[7][-1].cause.startswith("Nightly sync (")
 
 
-def test_the_variables_of_the_page_are_those_that_are_read():
+def test_the_page_lists_the_variables_that_are_read():
     from dbt_stripe_sync.cloud import read_access
 
     exported = dict(re.findall(r"export (\w+)=(\S+)", blocks("dbt-cloud.md")[0]))
@@ -108,7 +108,7 @@ def test_the_page_on_serve_works_from_start_to_curl(built, monkeypatch):
     assert json.loads(answers[1])["status"] == "duplicate"
 
 
-def test_the_signature_of_the_page_is_the_one_that_is_checked():
+def test_serve_accepts_a_signature_made_as_the_page_describes():
     from dbt_stripe_sync.serve.webhook import is_signed
 
     assert is_signed(b"x", hmac.new(b"secret", b"x", hashlib.sha256).hexdigest(), "secret")
@@ -140,7 +140,7 @@ def test_systemd_accepts_the_units_of_the_pages(tmp_path):
     assert [line for line in checked.stderr.splitlines() if "stripe-sync" in line] == []
 
 
-def test_the_commands_of_the_units_and_of_cron_are_ours():
+def test_the_commands_of_the_units_and_of_cron_exist():
     (cron,) = (block for block in blocks("orchestrators.md") if block.startswith("0 4 * * *"))
     started = [line for text in units().values() for line in text.splitlines() if line.startswith("ExecStart=")]
 
@@ -168,7 +168,7 @@ def test_the_settings_of_the_page_on_alerts_are_accepted():
         assert settings.alerts
 
 
-def test_the_json_of_the_page_on_alerts_has_the_names_that_are_sent():
+def test_the_page_on_alerts_shows_the_json_that_is_sent():
     from dbt_stripe_sync.model.alert import REASONS, AlertMessage, SyncAlert
 
     (block,) = blocks("alerts.md", "json")
@@ -278,7 +278,7 @@ def act(business, event: str, **inputs: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_a_pull_request_gets_a_comment_that_is_renewed(customers, github):
+def test_a_pull_request_gets_one_comment_that_each_push_updates(customers, github):
     first = act(customers, "pull_request", **{"project-dir": str(customers.root)})
     customers.table("customers", "SELECT * FROM customers WHERE id = 1")
     second = act(customers, "pull_request", **{"project-dir": str(customers.root)})
@@ -313,7 +313,7 @@ def test_a_plan_that_cannot_be_made_fails_the_job_and_says_so(customers, github)
 
 
 @pytest.mark.usefixtures("github")
-def test_inputs_are_never_read_by_a_shell(customers, tmp_path):
+def test_a_shell_never_evaluates_inputs(customers, tmp_path):
     evil = f"$(touch {tmp_path}/pwned)"
 
     act(customers, "push", **{"project-dir": evil, "target": evil, "select": evil, "arguments": evil})
@@ -389,7 +389,7 @@ def test_actionlint_accepts_the_workflows_of_the_pages_and_the_action(tmp_path):
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
 
 
-def test_the_image_copies_what_the_package_is_built_from_and_runs_it_as_nobody():
+def test_the_image_copies_the_package_sources_and_runs_as_nobody():
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     copied = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from" not in line]
     kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
@@ -400,7 +400,7 @@ def test_the_image_copies_what_the_package_is_built_from_and_runs_it_as_nobody()
     assert [line for line in lines if line.startswith("USER ")] == ["USER 10001"]
 
 
-def test_the_image_has_all_that_the_package_is_built_from():
+def test_the_image_has_every_file_that_the_build_needs():
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     tomllib = pytest.importorskip("tomllib", reason="Python 3.11 brings it")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())

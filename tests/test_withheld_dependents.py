@@ -109,7 +109,7 @@ def test_a_message_names_a_row_that_was_withheld_before(plan: SmallPlan) -> None
             earlier.add(name)
 
 
-def test_a_row_that_waits_for_a_later_one_is_withheld_with_all_that_waits_for_it() -> None:
+def test_a_withheld_row_also_withholds_every_row_that_waits_for_it() -> None:
     first = a_change("products/1", "", ())
     price = a_change("prices/1", "", ("products/1",))
     late = a_change("subscriptions/9", "", ())

@@ -64,7 +64,7 @@ def hashed_rows(environment_of, tmp_path_factory):
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=ROWS)
-def test_rows_that_read_differently_have_different_hashes(hashed_rows, rows):
+def test_different_rows_have_different_hashes(hashed_rows, rows):
     check_one_hash_a_row(hashed_rows(rows))
 
 
@@ -74,5 +74,5 @@ def test_each_column_by_itself_changes_the_hash(hashed_rows, row, others):
     check_one_hash_a_row(hashed_rows(one_column_each(row, others)))
 
 
-def test_texts_hash_by_column_documents_hash_as_text_and_the_salt_matters(hashed_rows):
+def test_hashes_depend_on_the_column_and_the_salt_and_treat_documents_as_text(hashed_rows):
     check_all("spark", hashed_rows)

@@ -58,7 +58,7 @@ def test_the_latest_run_of_a_job_is_synced(remote):
     assert remote.stripe.count("customer") == 3
 
 
-def test_what_was_fetched_serves_later_commands_too(remote, tmp_path):
+def test_later_commands_use_the_fetched_artifacts(remote, tmp_path):
     run = remote.cloud.add_run(good(remote))
     plan = tmp_path / "plan.jsonl"
 
@@ -129,7 +129,7 @@ def test_a_model_whose_test_failed_in_another_step_is_held(remote):
     assert remote.stripe.count("customer") == 0
 
 
-def test_a_later_step_does_not_hide_what_failed_before(remote):
+def test_a_later_step_does_not_hide_an_earlier_failure(remote):
     run = remote.cloud.add_run(
         dbt("dbt build", ERROR, manifest=remote.manifest, run_results=results(customers="error")),
         dbt("dbt docs generate", manifest=remote.manifest, run_results=results("y", customers="success")),
@@ -494,7 +494,7 @@ def test_trigger_accepts_the_options_of_run(job):
 
 
 @pytest.mark.parametrize("option", ["--build", "--defer"])
-def test_trigger_has_no_options_of_a_build_because_the_job_decides_it(job, option):
+def test_trigger_rejects_build_options_because_the_job_decides_them(job, option):
     ran = job.cli("cloud", "trigger", "7", option)
 
     assert ran.exit_code == 2
@@ -502,7 +502,7 @@ def test_trigger_has_no_options_of_a_build_because_the_job_decides_it(job, optio
     assert job.stripe.count("customer") == 0
 
 
-def test_it_waits_for_a_run_on_request(remote):
+def test_run_waits_for_a_dbt_cloud_run_on_request(remote):
     run = remote.cloud.add_run(good(remote), status=RUNNING, ahead=[RUNNING, SUCCESS])
 
     ran = remote.cli("run", "--dbt-cloud-job", "7", "--dbt-cloud-wait", "5")

@@ -15,7 +15,7 @@ def test_parents_come_before_children_whatever_their_names(project):
 
 
 @given(st.permutations(range(6)), st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=10))
-def test_any_references_without_a_cycle_have_an_order(order, pairs):
+def test_any_acyclic_references_can_be_ordered(order, pairs):
     project = Project()
     edges = {(child, parent) for child, parent in pairs if child > parent}
     for number in order:
@@ -30,7 +30,7 @@ def test_any_references_without_a_cycle_have_an_order(order, pairs):
     assert all(names.index(f"s{parent}") < names.index(f"s{child}") for child, parent in edges)
 
 
-def test_a_part_of_the_syncs_can_be_ordered_without_the_rest(project):
+def test_some_syncs_can_be_ordered_without_the_others(project):
     project.add("subs", "resource: subscription\nkey: id\nfields: {customer: {sync: customers, key: c}, items: i}")
     project.add("customers", "resource: customer\nkey: id\nfields: {email: email}")
     subs = [sync for sync in project.parse().syncs if sync.name == "subs"]

@@ -9,19 +9,19 @@ from dbt_stripe_sync.config.salt import read_salt
 from dbt_stripe_sync.model.errors import ConfigError
 
 
-def test_without_a_configured_salt_there_is_none():
+def test_no_salt_is_used_unless_configured():
     assert read_salt(None) is None
     assert read_salt("") is None
 
 
-def test_a_salt_of_any_length_becomes_32_bytes_of_its_own():
+def test_each_salt_becomes_its_own_32_bytes():
     salts = {read_salt(text) for text in ("0123456789abcdef", "0123456789abcdeg", "é" * 500)}
 
     assert len(salts) == 3
     assert {len(salt) for salt in salts} == {32}
 
 
-def test_a_short_salt_is_refused_and_not_shown():
+def test_a_short_salt_is_rejected_and_not_shown():
     with pytest.raises(ConfigError) as refused:
         read_salt("pepper")
 

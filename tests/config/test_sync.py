@@ -24,7 +24,7 @@ def values(sync):
     return {".".join(field.path): field.value for field in sync.fields}
 
 
-def test_the_whole_syntax_in_one_sync(project):
+def test_one_sync_can_use_the_whole_syntax(project):
     project.add(
         "stripe_customers",
         """
@@ -73,7 +73,7 @@ def test_a_resource_can_be_spelled_as_stripe_does(project, spelling):
     assert project.sync().resource == "invoice_item"
 
 
-def test_dots_and_nesting_mean_the_same(project):
+def test_dotted_and_nested_fields_are_equivalent(project):
     project.add("dotted", CUSTOMER + "fields: {shipping.name: n, shipping.address.line1: street}")
     project.add("nested", CUSTOMER + "fields: {shipping: {name: n, address: {line1: street}}}")
 
@@ -107,7 +107,7 @@ def test_a_look_up_names_the_resource_as_the_catalog_does(project):
     assert values(project.sync())["customer"] == Lookup(resource="customer", by="email", column="m")
 
 
-def test_a_list_is_written_out_item_by_item(project):
+def test_a_list_can_be_written_item_by_item(project):
     project.add("customers", CUSTOMER + "fields: {email: mail}")
     project.add(
         "prices",
@@ -137,7 +137,7 @@ def test_a_list_is_written_out_item_by_item(project):
 
 
 @pytest.mark.parametrize("word", ["on", "'on'"])
-def test_child_rows_join_on_the_key_however_yaml_reads_on(project, word):
+def test_child_rows_join_on_the_key_even_if_yaml_reads_on_as_true(project, word):
     project.add_plain("sub_items")
     project.add(
         "subs",
@@ -161,7 +161,7 @@ def test_child_rows_join_on_the_key_however_yaml_reads_on(project, word):
     )
 
 
-def test_columns_carry_their_own_mapping(project):
+def test_columns_can_declare_their_own_mapping(project):
     project.add(
         "customers",
         CUSTOMER + "fields: {name: full_name}",
@@ -175,7 +175,7 @@ def test_columns_carry_their_own_mapping(project):
     }
 
 
-def test_columns_name_the_sync_that_they_belong_to(project):
+def test_columns_can_name_their_sync(project):
     project.add(
         "people",
         """
@@ -197,13 +197,13 @@ def test_a_disabled_sync_is_ignored(project):
     assert project.problems() == []
 
 
-def test_what_can_only_be_inserted_needs_no_mode(project):
+def test_an_insert_only_resource_needs_no_mode(project):
     project.add("events", "resource: billing.meter_event\nkey: id\nfields: {event_name: name, payload.value: n}")
 
     assert project.sync().mode is Mode.INSERT
 
 
-def test_a_name_in_a_map_may_be_a_keyword(project):
+def test_a_map_may_have_a_key_named_like_a_keyword(project):
     project.add(
         "events",
         "resource: billing.meter_event\nkey: id\n"
@@ -223,7 +223,7 @@ def test_a_map_comes_from_one_column_or_a_constant(project):
     assert values(two) == {"metadata": Constant(value={"team": "growth"})}
 
 
-def test_keywords_next_to_a_number_are_constants_too(project):
+def test_a_keyword_is_a_valid_constant_for_a_timestamp(project):
     project.add("subs", "resource: subscription\nkey: id\nfields: {customer: c, items: i, trial_end: {value: now}}")
 
     assert values(project.sync())["trial_end"] == Constant(value="now")
@@ -250,7 +250,7 @@ def test_a_template_knows_its_columns(project, source, columns):
     assert values(project.sync())["name"] == Template(source=source, columns=columns)
 
 
-def test_a_bare_text_with_square_brackets_is_a_template(project):
+def test_plain_text_with_square_brackets_is_a_template(project):
     project.add("customers", CUSTOMER + "fields: {name: '[[ first ]]'}")
 
     assert values(project.sync())["name"] == Template(source="[[ first ]]", columns=("first",))
@@ -282,7 +282,7 @@ def fingerprint_of(project, text):
     return project.sync().fingerprint
 
 
-def test_the_fingerprint_changes_with_the_mapping_and_nothing_else(project):
+def test_the_fingerprint_changes_only_with_the_mapping(project):
     first = fingerprint_of(project, CUSTOMER + "fields: {email: email, name: name}")
 
     assert fingerprint_of(project, "fields: {name: name, email: email}\n" + CUSTOMER) == first

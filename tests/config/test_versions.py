@@ -25,13 +25,13 @@ def versions(project):
     return make
 
 
-def test_meta_of_the_model_itself_means_its_latest_version(versions):
+def test_unversioned_meta_applies_to_the_latest_version(versions):
     project = versions(BLOCK, BLOCK, BLOCK)
 
     assert project.sync().model.unique_id == "model.shop.people.v2"
 
 
-def test_a_block_of_one_version_means_that_version(versions):
+def test_a_versions_own_meta_applies_to_that_version(versions):
     project = versions(BLOCK, "null", "null")
 
     assert project.sync().model.label == "people (v=1)"

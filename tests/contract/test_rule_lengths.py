@@ -46,7 +46,7 @@ def lengths_of(schema, path=""):
 
 
 @pytest.mark.parametrize("name", SYNCED)
-def test_the_lengths_are_those_of_the_specification(specification, name):
+def test_lengths_match_the_specification(specification, name):
     resource = CATALOG.resources[name]
     for operation in sorted(WRITES & resource.operations.keys()):
         described = resource.operations[operation]

@@ -20,7 +20,7 @@ def with_parents(shop):
 
 
 @pytest.mark.parametrize(("core", "way"), WAYS, ids=[f"{core.resource}-{way}" for core, way in WAYS])
-def test_each_kind_of_match_finds_the_object_and_only_differences_are_sent(shop_for, core, way):
+def test_each_kind_of_match_finds_the_object_and_sends_only_differences(shop_for, core, way):
     shop = with_parents(shop_for(core))
     made = shop.make(**core.text.sends)
     # An id is given by Stripe, so it is no field: it is the row's key.

@@ -24,7 +24,7 @@ def shows(shop, body, expected):
 
 
 @EACH
-def test_a_row_becomes_one_object_with_exactly_its_parameters_and_our_tag(shop_for, core):
+def test_a_row_becomes_one_object_with_exactly_its_parameters_and_tag(shop_for, core):
     shop = shop_for(core)
     shop.rows()
     shop.sync()

@@ -84,7 +84,7 @@ def test_a_saved_plan_with_steps_that_have_an_order_continues_with_the_same_file
         *(pytest.param(f"^/v1/{kind}/", marks=pytest.mark.long) for kind in ("prices", "coupons", "promotion_codes")),
     ],
 )
-def test_what_is_owed_is_done_once_however_often_its_runs_die(tied_unharmed, tied, refused):
+def test_owed_steps_are_done_once_however_often_their_runs_are_killed(tied_unharmed, tied, refused):
     tied.write(0)
     tied.until_done()
     for number in (1, 2):

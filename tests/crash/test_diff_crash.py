@@ -71,7 +71,7 @@ def test_a_copy_that_is_killed_at_any_statement_costs_a_repair_and_nothing_else(
     assert kills > 10
 
 
-def test_kills_one_after_another_lose_nothing(shop, killed):
+def test_repeated_kills_lose_nothing(shop, killed):
     """Kills in runs that follow on each other, in the calls as well as in the copy."""
     points = [
         *POINTS,

@@ -214,7 +214,7 @@ def test_a_backup_from_before_a_replacement_replaces_nothing_twice(priced, tmp_p
     assert records_of(priced) == after
 
 
-def test_a_copy_made_by_hand_stops_nothing(priced):
+def test_a_hand_made_copy_does_not_block_a_replacement(priced):
     sell(priced, cents=1000, customer=1)
     assert priced.cli().exit_code == 0
     (price,) = priced.stripe.objects("price")

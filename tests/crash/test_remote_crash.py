@@ -58,7 +58,7 @@ def remote(stores, shop):
     ],
     ids=["some kinds", "every kind"],
 )
-def test_kills_at_every_kind_of_instant_leave_no_trace_if_the_state_is_remote(least_unharmed, remote, kills, points):
+def test_kills_at_every_kind_of_instant_leave_no_trace_in_a_remote_state(least_unharmed, remote, kills, points):
     shop = remote("folder")
 
     kill_all_along(shop, kills, seed=31, points=points)
@@ -80,7 +80,7 @@ def test_chains_of_kills_leave_no_trace_if_the_state_is_on_a_server(least_unharm
 @pytest.mark.object_stores
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", BUILT)
-def test_chains_of_kills_leave_no_trace_on_servers_that_are_built_to_store(least_unharmed, remote, name, seed):
+def test_chains_of_kills_leave_no_trace_on_production_object_stores(least_unharmed, remote, name, seed):
     shop = remote(name)
 
     kill_all_along(shop, KILLS_OF_ONE_CHAIN, seed=500 + seed, points=(*SENDING, *STORING))

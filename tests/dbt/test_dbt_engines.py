@@ -117,11 +117,11 @@ def check_build_of_a_broken_project(built):
     )
 
 
-def test_meta_tags_and_files_of_a_built_project(shop_by_dbt_1):
+def test_meta_tags_and_files_of_a_built_project_are_read(shop_by_dbt_1):
     check_meta(shop_by_dbt_1)
 
 
-def test_an_ephemeral_model_comes_with_the_sql_of_its_parents(shop_by_dbt_1):
+def test_an_ephemeral_model_includes_the_sql_of_its_parents(shop_by_dbt_1):
     check_ephemeral_sql(shop_by_dbt_1)
 
 
@@ -147,7 +147,7 @@ def test_dbt_builds_models_with_their_ancestors(shop, capfd):
 
 
 @pytest.mark.slow
-def test_a_build_that_cannot_start_is_a_problem(shop):
+def test_a_build_that_cannot_start_is_reported(shop):
     check_build_of_a_broken_project(shop)
 
 
@@ -176,7 +176,7 @@ def test_a_configured_dbt_that_does_not_exist_is_reported(monkeypatch):
 
 
 @pytest.mark.dbt2
-def test_dbt_2_is_understood(shop_by_dbt_2):
+def test_artifacts_of_dbt_2_are_read(shop_by_dbt_2):
     check_meta(shop_by_dbt_2)
     check_ephemeral_sql(shop_by_dbt_2)
     assert held_names(shop_by_dbt_2) == HELD

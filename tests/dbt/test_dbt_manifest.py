@@ -57,7 +57,7 @@ def test_meta_is_the_same_wherever_dbt_keeps_it(manifest):
     assert nodes[new].meta == nodes[old].meta == nodes[both].meta == SYNC
 
 
-def test_meta_that_dbt_2_copies_into_columns_is_not_theirs(manifest):
+def test_meta_that_dbt_2_copies_into_columns_is_ignored_there(manifest):
     columns = {
         "id": {"name": "id", "meta": SYNC},
         "email": {"name": "email", "meta": SYNC | {"stripe_field": "email"}},
@@ -72,7 +72,7 @@ def test_meta_that_dbt_2_copies_into_columns_is_not_theirs(manifest):
     }
 
 
-def test_meta_as_it_was_before_dbt_rendered_it_is_kept(manifest):
+def test_unrendered_meta_is_kept(manifest):
     raw = {"stripe_sync": {"fields": {"name": "{{ first_name }}"}}}
     unique_id = manifest.model("people", config={"meta": SYNC}, unrendered_config={"meta": raw})
 
@@ -102,7 +102,7 @@ def test_an_ephemeral_model_that_was_never_compiled_has_no_sql(manifest):
     assert manifest.read().nodes[unique_id].sql is None
 
 
-def test_keys_that_dbt_2_leaves_out_are_not_missed(manifest):
+def test_keys_that_dbt_2_omits_are_optional(manifest):
     node = {"name": "people", "resource_type": "model", "package_name": "shop"}
     manifest.nodes["model.shop.people"] = node
 
@@ -138,7 +138,7 @@ def test_a_model_that_no_sync_reads_does_not_change_the_digest(manifest):
     ],
     ids=["relation", "meta", "column meta"],
 )
-def test_whatever_a_sync_reads_changes_the_digest(manifest, change):
+def test_every_change_that_a_sync_depends_on_changes_the_digest(manifest, change):
     manifest.model("people", config={"meta": SYNC})
     before = manifest.read().digest
 
@@ -212,7 +212,7 @@ json_values = st.recursive(
 
 
 @given(key=st.sampled_from(["config", "columns", "depends_on", "tags", "fqn", "meta", "patch_path"]), value=json_values)
-def test_a_manifest_not_written_by_dbt_is_a_problem_and_never_a_traceback(tmp_path_factory, key, value):
+def test_a_manifest_not_written_by_dbt_is_reported_without_a_traceback(tmp_path_factory, key, value):
     path = tmp_path_factory.mktemp("target") / "manifest.json"
     node = {"name": "people", "resource_type": "model", "package_name": "shop", key: value}
     version = "https://schemas.getdbt.com/dbt/manifest/v12.json"

@@ -55,7 +55,7 @@ def folder(tmp_path, monkeypatch):
     return made
 
 
-def test_a_project_with_its_default_target(folder):
+def test_a_project_uses_its_default_target(folder):
     project = folder.read()
 
     assert (project.name, project.profile, project.target_name) == ("shop", "shop", "dev")
@@ -76,13 +76,13 @@ def test_a_project_with_its_default_target(folder):
         ({"profile": "shop", "env": {"DBT_PROFILE": "other"}}, ("shop", "dev")),
     ],
 )
-def test_a_flag_comes_before_the_environment_and_that_before_the_files(folder, options, expected):
+def test_flags_override_the_environment_which_overrides_files(folder, options, expected):
     project = folder.read(**options)
 
     assert (project.profile, project.target_name) == expected
 
 
-def test_the_target_s_settings_are_rendered_with_their_types(folder):
+def test_a_targets_settings_are_rendered_with_their_types(folder):
     project = folder.read(target="prod", env={"PG_HOST": "db", "PG_PORT": "6000"})
 
     assert project.target == {"type": "postgres", "host": "db", "port": 6000}
@@ -99,7 +99,7 @@ def test_a_profile_may_contain_a_dbt_secret(folder):
 
 
 @pytest.mark.parametrize("name", ["DBT_PROFILES_DIR", "DBT_ENGINE_PROFILES_DIR"])
-def test_the_folder_of_the_profiles_can_be_named(folder, tmp_path, name):
+def test_the_profiles_folder_can_be_configured(folder, tmp_path, name):
     other = Folder(root=tmp_path / "profiles", home=folder.home)
     other.write("profiles.yml", "shop: {target: ci, outputs: {ci: {type: snowflake}}}")
 
@@ -120,14 +120,14 @@ def test_profiles_are_looked_for_here_then_in_the_project_then_at_home(folder):
     assert folder.read().target_name == "at_home"
 
 
-def test_without_a_named_folder_the_project_is_found_from_within(folder, monkeypatch):
+def test_the_project_is_found_from_its_subfolders(folder, monkeypatch):
     (folder.root / "models" / "deep").mkdir(parents=True)
     monkeypatch.chdir(folder.root / "models" / "deep")
 
     assert folder.read(project_dir=Path()).root == folder.root
 
 
-def test_the_target_folder_can_be_moved(folder):
+def test_the_target_folder_can_be_configured(folder):
     folder.write("dbt_project.yml", PROJECT + "target-path: \"build/{{ env_var('CI', 'local') }}\"\n")
 
     assert folder.read().target_path == folder.root / "build" / "local"
@@ -148,7 +148,7 @@ def test_settings_are_project_variables_and_the_command_line_overrides_them(fold
     assert folder.read(env={"ACCOUNT": "x"}, variables='{"month": 3}').variables["month"] == 3
 
 
-def test_yaml_means_what_it_means_to_dbt(folder):
+def test_yaml_is_parsed_as_dbt_parses_it(folder):
     folder.write("profiles.yml", "shop: {target: dev, outputs: {dev: {type: duckdb, on_disk: yes, mode: 010}}}")
 
     assert folder.read().target == {"type": "duckdb", "on_disk": True, "mode": 8}
@@ -163,7 +163,7 @@ def test_a_missing_project_is_reported(folder):
     )
 
 
-def test_no_profiles_has_a_hint_in_dbt_cloud_too(folder):
+def test_a_missing_profiles_yml_has_a_hint_in_dbt_cloud_too(folder):
     (folder.root / "profiles.yml").unlink()
 
     assert folder.problem() == (
@@ -236,7 +236,7 @@ def test_a_duplicate_name_is_reported_and_the_last_value_applies(folder):
     )
 
 
-def test_a_duplicate_name_in_profiles_yml_means_what_it_means_to_dbt(folder):
+def test_a_duplicate_name_in_profiles_yml_is_resolved_as_in_dbt(folder):
     folder.write("profiles.yml", "shop: {target: dev, outputs: {dev: {type: duckdb, path: a, path: b}}}\n")
 
     project = folder.read()

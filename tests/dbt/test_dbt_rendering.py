@@ -77,7 +77,7 @@ def dbt_renders():
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_an_expression_is_rendered_as_dbt_renders_it(dbt_renders, expression):
+def test_an_expression_is_rendered_as_in_dbt(dbt_renders, expression):
     renderer = Renderer(env=ENVIRONMENT, variables=VARIABLES)
 
     value = renderer.render(expression, Location())
@@ -99,7 +99,7 @@ def test_an_expression_is_rendered_as_dbt_renders_it(dbt_renders, expression):
         ("{% if %}", "bad-jinja", "its Jinja can't be rendered: Expected an expression, got 'end of statement block'"),
     ],
 )
-def test_what_cannot_be_rendered_is_a_problem(expression, code, summary):
+def test_a_rendering_error_is_reported(expression, code, summary):
     renderer = Renderer(env=ENVIRONMENT, variables=VARIABLES)
 
     assert renderer.render({"a": [expression]}, Location(file="profiles.yml")) == {"a": [None]}

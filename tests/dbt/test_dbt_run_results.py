@@ -43,7 +43,7 @@ def test_a_successful_run_holds_nothing(manifest, status):
 
 
 @pytest.mark.parametrize("status", ["error", "runtime error", "partial success"])
-def test_every_way_to_fail_holds_the_model(manifest, status):
+def test_every_failure_status_holds_the_model(manifest, status):
     orders = manifest.model("orders")
 
     assert list(held(manifest, {orders: status})) == [orders]
@@ -124,7 +124,7 @@ def test_a_project_that_was_never_run_holds_nothing(tmp_path):
     assert read_run_results(tmp_path / "run_results.json") == RunResults()
 
 
-def test_statuses_are_read(tmp_path):
+def test_statuses_are_case_insensitive(tmp_path):
     path = tmp_path / "run_results.json"
     results = [{"unique_id": "model.shop.orders", "status": "Success"}]
     path.write_bytes(orjson.dumps({"metadata": {"invocation_id": "x"}, "results": results}))

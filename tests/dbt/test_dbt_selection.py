@@ -126,7 +126,7 @@ SALES = {"orders", "order_lines", "order_totals"}
         (("customers,tag:nightly",), {"customers"}),
     ],
 )
-def test_selectors_that_need_no_call_of_dbt(choose, select, expected):
+def test_simple_selectors_need_no_call_of_dbt(choose, select, expected):
     dbt = Dbt()
 
     selected = choose(*select, dbt=dbt)

@@ -50,7 +50,7 @@ selectors = st.fixed_dictionaries({}, optional={"selectors": garbage | st.lists(
 
 @settings(max_examples=up_to(100), deadline=None)
 @given(project=projects | garbage, profile=profiles, selector=selectors)
-def test_no_dbt_yaml_leads_to_a_traceback(tmp_path_factory, project, profile, selector):
+def test_no_dbt_yaml_causes_a_traceback(tmp_path_factory, project, profile, selector):
     folder = tmp_path_factory.mktemp("shop")
     for name, content in (
         ("dbt_project.yml", project),
@@ -67,7 +67,7 @@ def test_no_dbt_yaml_leads_to_a_traceback(tmp_path_factory, project, profile, se
 
 @settings(max_examples=up_to(150), deadline=None)
 @given(target=outputs)
-def test_no_profile_output_leads_to_a_traceback(tmp_path_factory, target):
+def test_no_profile_output_causes_a_traceback(tmp_path_factory, target):
     try:
         said = check_shapes("duckdb", target)
         read = parse_profile(said, tmp_path_factory.getbasetemp())
@@ -99,7 +99,7 @@ def test_a_setting_of_the_wrong_shape_is_reported_with_the_expected_one(name, se
     )
 
 
-def test_yaml_that_contains_itself_is_a_problem(tmp_path):
+def test_recursive_yaml_is_reported(tmp_path):
     (tmp_path / "dbt_project.yml").write_text("name: shop\nprofile: shop\n")
     (tmp_path / "profiles.yml").write_text("shop:\n  outputs:\n    default: &me {type: duckdb, path: x, again: *me}\n")
     with pytest.raises(ConfigError) as caught:

@@ -48,12 +48,12 @@ def check_every_environment(project, monkeypatch):
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_no_environment_empties_the_answer_of_dbt_1(tmp_path, dbt_1, stripe, monkeypatch):
+def test_no_environment_empties_the_output_of_dbt_1(tmp_path, dbt_1, stripe, monkeypatch):
     check_every_environment(new_project(tmp_path, dbt_1, stripe), monkeypatch)
 
 
 @pytest.mark.dbt2
-def test_no_environment_empties_the_answer_of_dbt_2(tmp_path, dbt_2, stripe, monkeypatch):
+def test_no_environment_empties_the_output_of_dbt_2(tmp_path, dbt_2, stripe, monkeypatch):
     check_every_environment(new_project(tmp_path, dbt_2, stripe), monkeypatch)
 
 
@@ -62,7 +62,7 @@ def test_no_environment_empties_the_answer_of_dbt_2(tmp_path, dbt_2, stripe, mon
     ['echo \'{"name": "orders"}\'', 'echo \'{"info": {"msg": "{\\"unique_id\\": \\"model.shop.orders\\"}"}}\'', "true"],
     ids=["another key", "a log line", "nothing"],
 )
-def test_an_answer_that_cannot_be_read_is_an_error(answer, manifest, tmp_path, monkeypatch):
+def test_unreadable_output_is_an_error(answer, manifest, tmp_path, monkeypatch):
     manifest.model("orders")
     (manifest.root / "dbt_project.yml").write_text("name: shop\nprofile: shop\n")
     (manifest.root / "profiles.yml").write_text("shop: {target: dev, outputs: {dev: {type: duckdb}}}")

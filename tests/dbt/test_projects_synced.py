@@ -33,7 +33,7 @@ def project_of(dbt_user, tmp_path):
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", MADE)
-def test_a_project_is_synced_once(project_of, name):
+def test_a_second_run_of_each_project_sends_nothing(project_of, name):
     user = project_of(name)
 
     first = user.cli("run")
@@ -47,7 +47,7 @@ def test_a_project_is_synced_once(project_of, name):
 
 
 @pytest.mark.timeout(900)
-def test_a_snapshot_that_dbt_has_added_to_is_still_a_row_for_each_visitor(project_of):
+def test_a_snapshot_with_history_still_has_one_current_row_per_visitor(project_of):
     user = project_of("museum")
     user.cli("run")
     (user.root / "seeds/visitors.csv").write_text(

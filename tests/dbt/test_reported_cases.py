@@ -113,7 +113,7 @@ def test_excluded_models_stay_excluded_whatever_is_set_for_dbt(parsed, environme
     assert listed(project, "--exclude", "path:models/*.sql,path:models/m.*") == []
 
 
-def test_selectors_yml_means_what_it_means_to_dbt(parsed):
+def test_selectors_yml_selects_the_same_models_as_in_dbt(parsed):
     """Inherited, with an exclusion, and by default."""
     without_m = {"union": [{"method": "selector", "value": "tables"}, {"exclude": [{"method": "fqn", "value": "m"}]}]}
     selectors = [
@@ -165,7 +165,7 @@ def test_a_command_that_builds_nothing_lifts_no_hold(project, command):
     assert project.stripe.count("product") == 0
 
 
-def test_a_test_whose_result_was_overwritten_before_anybody_saw_it_is_reported(project):
+def test_a_test_result_overwritten_before_any_sync_saw_it_is_reported(project):
     write(project, "models/m.sql", ROWS)
     accepted = {"accepted_values": {"name": "only_ann", "arguments": {"values": ["{{ var('only', 'Ann') }}"]}}}
     properties(project, models=[tagged("m", columns=[{"name": "name", "data_tests": [accepted]}])])
@@ -181,7 +181,7 @@ def test_a_test_whose_result_was_overwritten_before_anybody_saw_it_is_reported(p
     assert "warning[no-test-results]: dbt has run the test `only_ann" in after.text
 
 
-def test_docs_leaves_a_project_that_dbt_can_parse(project):
+def test_after_docs_dbt_can_still_parse_the_project(project):
     write(project, "models/m.sql", ROWS)
     group = {"name": "money", "owner": {"email": "a@example.com"}}
     properties(project, groups=[group], models=[tagged("m", config={"group": "money", "access": "private"})])
@@ -209,7 +209,7 @@ def test_a_sync_of_an_older_version_is_exposed_as_that_version(project):
     assert "dim.v1" in dbt(project, "ls", "--select", "+exposure:stripe_old")
 
 
-def test_a_block_of_a_model_with_versions_means_the_latest(project):
+def test_a_sync_of_a_versioned_model_means_its_latest_version(project):
     for version in (1, 2):
         write(project, f"models/dim_v{version}.sql", f"select {version} as id, 'v{version}' as name")
     model = tagged("dim", latest_version=2, versions=[{"v": 1}, {"v": 2}])
@@ -222,7 +222,7 @@ def test_a_block_of_a_model_with_versions_means_the_latest(project):
     assert [product["name"] for product in project.stripe.objects("product")] == ["v2"]
 
 
-def test_a_duplicate_name_in_dbt_project_yml_means_what_it_means_to_dbt(project):
+def test_a_duplicate_name_in_dbt_project_yml_is_resolved_as_in_dbt(project):
     write(project, "models/m.sql", ROWS)
     properties(project, models=[tagged("m")])
     write(project, "dbt_project.yml", "name: club\nprofile: club\nversion: '1.0'\nvars: {a: 1}\nvars: {b: 2}\n")
@@ -266,7 +266,7 @@ def test_a_snapshot_by_timestamp_is_its_current_rows(project, hard_deletes):
     assert plans == [["basic", "pro"], ["basic"], ["team"], ["pro", "team"]]
 
 
-def test_an_adapter_that_is_not_installed_is_one_line_to_install(project):
+def test_a_missing_adapter_is_reported_with_the_command_to_install_it(project):
     write(project, "models/m.sql", ROWS)
     properties(project, models=[tagged("m")])
     dbt(project, "build")

@@ -55,7 +55,7 @@ def write_project(project, config, **meta):
         ),
     ],
 )
-def test_the_condition_of_the_current_rows(config, condition):
+def test_the_current_rows_are_selected_by_condition(config, condition):
     assert current_rows(config) == condition
 
 

@@ -81,18 +81,18 @@ def test_the_message_names_both_targets_and_has_a_hint(find):
     )
 
 
-def test_a_schema_of_no_target_is_reported_if_dbt_names_the_schemas(find):
+def test_a_schema_that_no_target_uses_is_reported_if_the_project_keeps_dbts_schema_names(find):
     problem = find(POSTGRES, "prod", ("gym", "dbt_bob", None))
 
     assert problem.summary == "dbt has built the schema `dbt_bob`, and this is target `prod` (gym.analytics)"
 
 
-def test_a_target_that_dbt_noted_decides(find):
+def test_the_target_that_dbt_recorded_decides(find):
     assert find(POSTGRES, "dev", ("gym", "analytics", None), results=NOTED) is None
     assert find(POSTGRES, "prod", ("gym", "analytics", None), results=NOTED).code == "other-target"
 
 
-def test_a_target_that_dbt_noted_for_another_run_decides_nothing(find):
+def test_a_target_that_dbt_recorded_for_another_run_is_ignored(find):
     older = RunResults(statuses={"x": "success"}, invocation_id="older", target="dev")
 
     assert find(POSTGRES, "prod", ("gym", "analytics", None), results=older) is None
@@ -127,7 +127,7 @@ def test_two_targets_with_the_same_location_are_equivalent(find):
     ],
 )
 @pytest.mark.parametrize("macro", [OURS, "macro.house_style.default__generate_schema_name"])
-def test_custom_schemas_of_the_project_are_no_contradiction(find, built, macro):
+def test_custom_schemas_cause_no_false_alarm(find, built, macro):
     assert find(POSTGRES, "prod", *built, macro=macro) is None
 
 
@@ -149,12 +149,12 @@ def test_the_database_decides_if_both_targets_have_the_same_schemas(find, macro)
         [("lake", "marts", "marts")],
     ],
 )
-def test_a_database_that_no_other_target_has_is_no_contradiction(find, built):
+def test_a_database_that_no_other_target_has_causes_no_false_alarm(find, built):
     outputs = {name: {**POSTGRES[name], "dbname": f"gym_{name}"} for name in POSTGRES}
     assert find(outputs, "prod", *built, macro=OURS) is None
 
 
-def test_a_custom_database_of_the_project_is_no_contradiction(find):
+def test_a_custom_database_causes_no_false_alarm(find):
     outputs = {name: {**POSTGRES[name], "dbname": f"gym_{name}"} for name in POSTGRES}
     assert find(outputs, "prod", ("gym_dev", "analytics", None), macro="macro.shop.generate_database_name") is None
 
@@ -166,7 +166,7 @@ def test_development_in_one_schema_is_not_production_even_with_a_macro(find):
     assert find(POSTGRES, "prod", *built, macro=OURS).code == "other-target"
 
 
-def test_a_snapshot_with_a_schema_of_its_own_says_nothing(find, manifest):
+def test_a_snapshot_with_its_own_schema_is_ignored(find, manifest):
     config = {"materialized": "snapshot", "target_schema": "analytics"}
     manifest.model("history", kind="snapshot", database="gym", schema="analytics", config=config)
 
@@ -185,14 +185,14 @@ def test_a_snapshot_with_a_schema_of_its_own_says_nothing(find, manifest):
         ({"type": "spark", "schema": "s"}, None, "s"),
     ],
 )
-def test_where_a_target_builds(output, database, schema):
+def test_a_targets_database_and_schema_come_from_its_profile(output, database, schema):
     place = place_of("dev", output)
 
     assert (place.database, place.schema) == (database, schema)
 
 
 @pytest.mark.parametrize(("version", "built"), [("1.11.16", "dev"), ("2.0.0-preview.196", None), ("2.1.0", None)])
-def test_a_target_that_is_not_noted_is_the_default_one_of_dbt_1_and_may_be_any_of_dbt_2(version, built):
+def test_an_unrecorded_target_is_the_default_in_dbt_1_and_unknown_in_dbt_2(version, built):
     project = DbtProject(
         root=Path("/shop"),
         name="shop",

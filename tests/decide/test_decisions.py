@@ -62,7 +62,7 @@ def test_every_decision_is_the_expected_one_to_the_last_parameter(sold):
             assert render_case(case) == decided_before()[name]
 
 
-def test_no_expectation_is_left_over():
+def test_no_expected_decision_is_unused():
     assert decided_before().keys() == CASES.keys()
 
 
@@ -92,7 +92,7 @@ def test_deciding_is_deterministic_and_changes_no_input(sold):
 
 
 @each_kind
-def test_a_few_answers_are_enough_and_nothing_is_asked_twice(sold):
+def test_a_decision_needs_few_answers_and_asks_nothing_twice(sold):
     for name, case in CASES.items():
         asked: dict[tuple[str, ...], Ask] = {}
         for path, _, decision in walk(case) if case.sold == sold else ():

@@ -53,7 +53,7 @@ def sent_with(update: dict[str, Any], body: dict[str, Any], resource: Any = CUST
 
 @given(body=bodies, update=bodies, cleared=st.sets(st.sampled_from(ADDRESS)))
 @pytest.mark.parametrize("stripe", [replaced, merged])
-def test_what_is_not_mapped_survives_and_what_is_mapped_arrives(stripe, body, update, cleared):
+def test_unmapped_parts_survive_and_mapped_ones_are_sent(stripe, body, update, cleared):
     if "address" in update:
         update = {**update, "address": {**update["address"], **dict.fromkeys(cleared, "")}}
     after = {**body, **stripe(body, sent_with(update, body))}
@@ -77,7 +77,7 @@ def test_an_object_is_read_only_if_it_may_have_more_than_is_sent():
     assert partly_sent({"address": {"city": "Graz"}}, CUSTOMER.params, CUSTOMER.lifecycle) == ("address",)
 
 
-def test_earlier_values_of_an_object_are_not_part_of_an_update():
+def test_an_update_does_not_repeat_replaced_values():
     body = {"after_completion": {"type": "hosted_confirmation", "hosted_confirmation": {"custom_message": "Thanks"}}}
     update = {"after_completion": {"type": "redirect", "redirect": {"url": "https://example.com"}}}
 
@@ -103,13 +103,13 @@ def test_metadata_inside_a_hash_keeps_the_keys_of_others():
     }
 
 
-def test_a_merchants_verified_data_is_not_sent_again():
+def test_verified_merchant_data_is_not_sent_again():
     account = read_catalog().resources["account"]
 
     assert partly_sent({"company": {"phone": "1"}}, account.params, account.lifecycle) == ()
 
 
-def test_hashes_in_maps_have_one_amount_each_and_need_no_filling():
+def test_hashes_in_maps_need_no_filling():
     """What a map's hash has beside its amount is final or excludes the amount, so nothing of it can be lost."""
     known = {
         "amount",
@@ -177,7 +177,7 @@ def at(value: Any, path: tuple[str, ...]) -> Any:
 
 
 @pytest.mark.parametrize(("resource", "name"), hashes_of_the_catalog())
-def test_a_field_that_maps_one_part_of_a_hash_leaves_its_others(resource, name):
+def test_a_field_that_maps_one_part_of_a_hash_keeps_the_others(resource, name):
     param = resource.params[name]
     body, other = {name: example(param, 0)}, {name: example(param, 1)}
     for path in inner_paths(param):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fault_table import OTHER_FAULTS, PAGE, STRIPE_FAULTS, render_page
 
 
-def test_the_page_is_what_the_tests_assert():
+def test_the_page_lists_what_the_tests_assert():
     assert PAGE.read_text() == render_page(), "`python tests/faults/fault_table.py` writes it anew"
 
 

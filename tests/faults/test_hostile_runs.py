@@ -64,7 +64,7 @@ def test_a_false_answer_is_never_reported_as_success(changed, lie, kind, count):
 
 
 @pytest.mark.parametrize("lie", ["an empty object", "a 302 to the same place"])
-def test_a_list_that_is_not_stripes_creates_nothing_twice(shop, lie):
+def test_a_false_list_creates_nothing_twice(shop, lie):
     shop.run()
     shop.business.state.unlink()
     real = shop.stripe

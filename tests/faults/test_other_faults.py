@@ -231,7 +231,7 @@ def damage(file):
         opened.write(os.urandom(size // 4))
 
 
-def test_a_clock_that_steps_back_creates_nothing_twice(shop):
+def test_a_clock_set_back_creates_nothing_twice(shop):
     shop.stripe.inject(Fault.cut(after_effect=True, count=None, **CREATION))
     shop.run()
     shop.stripe.clear_faults()
@@ -245,7 +245,7 @@ def test_a_clock_that_steps_back_creates_nothing_twice(shop):
     shop.check_nothing_is_left_open()
 
 
-def test_a_clock_that_steps_back_during_a_run_paces_no_differently(shop):
+def test_a_clock_set_back_during_a_run_does_not_affect_pacing(shop):
     shop.run()
     shop.clock.move(timedelta(days=-400))
     shop.business.table("customers", "SELECT id, email, name || '!' AS name FROM customers")

@@ -61,7 +61,7 @@ def check_nothing_is_left_open(business):
 
 
 @pytest.mark.parametrize("fault", REFUSED, ids=["403", "400"])
-def test_an_end_that_is_refused_is_owed(catalog, fault):
+def test_a_rejected_removal_of_the_old_object_is_owed(catalog, fault):
     write(catalog, ("m", "p", 1200, "basic"))
     catalog.stripe.inject(fault(count=None, method="POST", path="^/v1/prices/"))
 
@@ -75,7 +75,7 @@ def test_an_end_that_is_refused_is_owed(catalog, fault):
 
 
 @pytest.mark.parametrize("acts", [False, True], ids=["before the effect", "after the effect"])
-def test_an_end_that_gets_no_answer_is_owed(catalog, acts):
+def test_an_unanswered_removal_of_the_old_object_is_owed(catalog, acts):
     write(catalog, ("m", "p", 1200, "basic"))
     catalog.stripe.inject(Fault.cut(after_effect=acts, count=None, method="POST", path="^/v1/prices/"))
 
@@ -86,7 +86,7 @@ def test_an_end_that_gets_no_answer_is_owed(catalog, acts):
     assert amounts(catalog) == [1200]
 
 
-def test_a_product_that_cannot_be_moved_on_keeps_its_price(catalog):
+def test_a_product_that_cannot_be_updated_keeps_its_default_price(catalog):
     (product,), (price,) = catalog.stripe.objects("product"), catalog.stripe.objects("price")
     hand = sdk.StripeClient(catalog.stripe.api_key, base_addresses={"api": catalog.stripe.url})
     hand.v1.products.update(product["id"], {"default_price": price["id"]})

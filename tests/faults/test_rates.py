@@ -51,16 +51,16 @@ def check_never_refused(business, rows):
     assert len(business.stripe.writes()) == 4 * rows
 
 
-def test_default_settings_are_never_refused(shop_of):
+def test_default_settings_never_get_a_429(shop_of):
     check_never_refused(shop_of(20), 20)
 
 
 @pytest.mark.long
-def test_default_settings_are_never_refused_for_a_minute(shop_of):
+def test_default_settings_get_no_429_in_a_minute(shop_of):
     check_never_refused(shop_of(300), 300)
 
 
-def test_a_share_that_is_kept_free_is_left_to_others(shop_of):
+def test_a_share_kept_free_is_left_to_others(shop_of):
     business = shop_of(8, share_free=0.6)
 
     check_never_refused(business, 8)
@@ -69,7 +69,7 @@ def test_a_share_that_is_kept_free_is_left_to_others(shop_of):
     assert most_in_a_second(business.stripe.requests()) <= 10 + 2
 
 
-def test_too_fast_a_pace_is_refused_and_still_everything_is_done_once(shop_of):
+def test_every_call_is_done_once_even_if_the_pace_is_too_fast(shop_of):
     business = shop_of(20, account_per_second=1000, endpoint_per_second=1000)
 
     ran = business.cli()
@@ -82,7 +82,7 @@ def test_too_fast_a_pace_is_refused_and_still_everything_is_done_once(shop_of):
 @pytest.mark.parametrize(
     "reason", ["global-rate", "endpoint-rate", "global-concurrency", "endpoint-concurrency", "resource-specific"]
 )
-def test_a_burst_of_refusals_costs_nothing_but_time(shop, reason):
+def test_a_burst_of_429s_costs_only_time(shop, reason):
     shop.stripe.inject(Fault.rate_limited(reason, count=10, **CREATION))
 
     ran = shop.run()

@@ -48,7 +48,7 @@ def run_successfully(shop):
 
 @pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
 @pytest.mark.parametrize("age", AGES.values(), ids=AGES)
-def test_a_young_intent_is_settled_by_its_own_key(shop, age, acts):
+def test_a_recent_intent_is_settled_under_its_own_key(shop, age, acts):
     leave_open(shop, CREATION["path"], acts=acts)
     used = keys_of(shop.creations())
     pass_time(shop, age)
@@ -114,7 +114,7 @@ def test_a_list_that_cannot_be_read_is_not_mistaken_for_an_empty_one(shop):
     shop.check_nothing_is_left_open()
 
 
-def test_a_row_that_changed_meanwhile_is_settled_as_it_was_and_then_updated(shop):
+def test_a_row_that_changed_meanwhile_is_settled_first_and_then_updated(shop):
     leave_open(shop, CREATION["path"], acts=True)
     shop.business.table("customers", "SELECT id, email, name || '!' AS name FROM customers")
 
@@ -124,7 +124,7 @@ def test_a_row_that_changed_meanwhile_is_settled_as_it_was_and_then_updated(shop
     shop.check_nothing_is_left_open()
 
 
-def test_a_row_that_left_meanwhile_is_settled_and_then_removed(shop):
+def test_a_row_that_was_deleted_meanwhile_is_settled_and_then_removed(shop):
     sync = shop.business.models["customers"]["meta"]["stripe_sync"]
     shop.business.sync("customers", **sync, on_removed="delete", limits={"max_removed": "100%"})
     leave_open(shop, CREATION["path"], acts=True)
@@ -205,7 +205,7 @@ def check_replaced(shop):
 @pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(days=3)], ids=["young", "old"])
 @pytest.mark.parametrize("path", ["^/v1/prices$", "^/v1/prices/"], ids=["the new one", "the end of the old one"])
-def test_a_half_done_replacement_is_completed(priced, path, age, acts):
+def test_a_half_finished_replacement_is_completed(priced, path, age, acts):
     leave_open(priced, path, acts=acts)
     pass_time(priced, age)
 
@@ -216,7 +216,7 @@ def test_a_half_done_replacement_is_completed(priced, path, age, acts):
 
 @pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(days=3)], ids=["young", "old"])
-def test_a_replaced_object_whose_deletion_was_cut_is_deleted(shop, age, acts):
+def test_an_interrupted_deletion_of_a_replaced_object_is_completed(shop, age, acts):
     business = shop.business
     business.models.clear()
     fields = {"percent_off": "percent", "duration": {"value": "once"}}
@@ -237,7 +237,7 @@ def test_a_replaced_object_whose_deletion_was_cut_is_deleted(shop, age, acts):
 # ── objects that ended carry the tag too ─────────────────────────────────────────────────────────────────────────
 
 
-def test_an_object_that_ended_is_not_mistaken_for_the_one_that_an_open_creation_made(shop):
+def test_an_ended_object_is_not_mistaken_for_that_of_an_open_creation(shop):
     business = shop.business
     columns = "id text, customer int, memo text"
     business.rows("quotes", ("q1", 1, "one"), ("q2", 1, "two"), columns=columns)
@@ -273,7 +273,7 @@ def taxed(shop):
 
 
 @pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
-def test_an_object_without_a_tag_is_found_by_all_that_it_shows(taxed, acts):
+def test_an_object_without_a_tag_is_found_by_its_parameters(taxed, acts):
     leave_open(taxed, "/tax_ids$", acts=acts)
     pass_time(taxed, timedelta(days=2))
 

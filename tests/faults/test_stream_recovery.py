@@ -96,7 +96,7 @@ def test_a_second_attempt_without_an_answer_does_not_extend_stripes_deduplicatio
     assert sum(streamed(metered)) == (0 if acts else EVENTS)
 
 
-def test_an_event_that_may_have_been_sent_is_not_rejected_for_what_holds_only_now(metered):
+def test_an_event_that_may_have_been_sent_is_not_rejected_for_a_later_reason(metered):
     leave_open(metered, acts=True)
     (meter,) = metered.stripe.objects("billing.meter")
     by_hand(metered.business).v1.billing.meters.deactivate(meter["id"])
@@ -108,7 +108,7 @@ def test_an_event_that_may_have_been_sent_is_not_rejected_for_what_holds_only_no
     assert metered.open_intents() == EVENTS
 
 
-def test_events_that_were_planned_long_ago_are_not_sent_outside_of_stripes_window(metered):
+def test_events_of_an_old_plan_are_not_sent_outside_stripes_window(metered):
     metered.business.table(
         "usage",
         "SELECT 'u' || range AS id, 1 AS customer, range AS n, now() - to_days(34 * range::int) AS at FROM range(2)",

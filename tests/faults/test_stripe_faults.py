@@ -22,7 +22,7 @@ def said(ran, seen):
 
 
 @each_fault
-def test_a_fault_that_happens_once_costs_nothing_but_time(shop, fault):
+def test_a_fault_that_happens_once_costs_only_time(shop, fault):
     shop.stripe.inject(fault.fault(count=1, **CREATION))
 
     ran = shop.run()
@@ -57,7 +57,7 @@ def test_a_fault_that_lasts_is_reported_and_the_next_run_succeeds(shop, fault):
 
 
 @each_fault
-def test_an_update_that_meets_a_fault_is_done_once(shop, fault):
+def test_an_update_during_a_fault_is_done_once(shop, fault):
     shop.run()
     shop.business.table("customers", "SELECT id, email, name || '!' AS name FROM customers")
     shop.stripe.inject(fault.fault(count=None, method="POST", path="^/v1/customers/"))
@@ -72,7 +72,7 @@ def test_an_update_that_meets_a_fault_is_done_once(shop, fault):
     shop.check_nothing_is_left_open()
 
 
-def test_a_permission_that_is_missing_stops_its_own_sync_and_no_other(shop):
+def test_a_missing_permission_stops_only_its_own_sync(shop):
     shop.business.rows("products", ("p1", "Desk"), columns="id text, name text")
     shop.business.sync("products", resource="product", key="id", fields={"name": "name"})
     shop.stripe.inject(Fault.forbidden(count=None, **CREATION))
@@ -116,7 +116,7 @@ def test_if_stripe_goes_away_during_a_run_the_next_run_settles_everything(shop):
     shop.check_nothing_is_left_open()
 
 
-def test_a_key_that_was_used_for_something_else_is_given_up(shop):
+def test_a_key_reused_for_something_else_is_abandoned(shop):
     shop.stripe.inject(Fault.cut(after_effect=False, count=None, **CREATION))
     shop.run()
     shop.stripe.clear_faults()

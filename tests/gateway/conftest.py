@@ -1,3 +1,5 @@
+"""A gateway that is connected to a sandbox over HTTP, and a clock with which no call waits."""
+
 from __future__ import annotations
 
 import asyncio

@@ -58,7 +58,7 @@ def test_nested_parameters_arrive_intact(stripe, key):
     assert made.attempts == 1
 
 
-def test_true_and_false_and_the_empty_text_arrive(stripe, key):
+def test_booleans_and_empty_text_arrive_intact(stripe, key):
     made = stripe.send("product", "create", key=key, name="Tea", active=False, description="green")
     assert made.body["active"] is False
     changed = stripe.send("product", "update", made.body["id"], key=key + "2", active=True, description="")
@@ -79,13 +79,13 @@ def test_the_ids_of_a_nested_resource_go_into_the_path(stripe, sandbox, key):
     }
 
 
-def test_an_id_with_unusual_characters_stays_one_step_of_the_path(stripe, key):
+def test_an_id_with_unusual_characters_stays_one_segment_of_the_path(stripe, key):
     made = stripe.send("coupon", "create", key=key, id="10% off, ever?", percent_off="10", duration="once")
     assert made.verdict is Verdict.DONE
     assert stripe.read("coupon", "retrieve", "10% off, ever?").body["id"] == "10% off, ever?"
 
 
-def test_an_operation_that_stripe_lacks_is_a_programming_error(stripe):
+def test_an_unknown_operation_is_a_programming_error(stripe):
     with pytest.raises(LookupError, match=r"customer\.frobnicate"):
         stripe.send("customer", "frobnicate")
 
@@ -93,7 +93,7 @@ def test_an_operation_that_stripe_lacks_is_a_programming_error(stripe):
 # ── what comes back ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_refusal_carries_stripes_own_words(stripe, key):
+def test_a_rejection_carries_stripes_own_words(stripe, key):
     answer = stripe.send("customer", "create", key=key, email="nonsense", color="red")
     assert answer.verdict is Verdict.REFUSED
     assert not answer.fatal
@@ -103,7 +103,7 @@ def test_a_refusal_carries_stripes_own_words(stripe, key):
     assert answer.request_id.startswith("req_")
 
 
-def test_a_missing_object_is_distinguished_from_an_unanswered_question(stripe, sandbox):
+def test_a_missing_object_is_distinguished_from_a_missing_answer(stripe, sandbox):
     missing = stripe.read("customer", "retrieve", "cus_404")
     assert (missing.verdict, missing.failure.code) == (Verdict.REFUSED, "resource_missing")
     sandbox.inject(Fault.status_code(503, count=None))
@@ -114,7 +114,7 @@ def test_a_missing_object_is_distinguished_from_an_unanswered_question(stripe, s
 @pytest.mark.parametrize(
     ("fault", "kind"), [(Fault.unauthorized(), "invalid_request_error"), (Fault.forbidden(), "permission")]
 )
-def test_a_key_that_is_refused_is_fatal(stripe, sandbox, key, fault, kind):
+def test_a_rejected_key_is_fatal(stripe, sandbox, key, fault, kind):
     sandbox.inject(fault)
     answer = stripe.send("customer", "create", key=key, name="x")
     assert (answer.verdict, answer.fatal, answer.failure.type) == (Verdict.REFUSED, True, kind)
@@ -139,7 +139,7 @@ TRANSIENT = {
 
 
 @pytest.mark.parametrize("name", TRANSIENT)
-def test_temporary_trouble_creates_exactly_one_object(stripe, sandbox, key, name):
+def test_a_temporary_failure_creates_exactly_one_object(stripe, sandbox, key, name):
     sandbox.inject(TRANSIENT[name])
     answer = stripe.send("customer", "create", key=key, name=name)
     assert answer.verdict is Verdict.DONE
@@ -155,7 +155,7 @@ TURNED_AWAY = {
 
 
 @pytest.mark.parametrize("name", TURNED_AWAY)
-def test_a_429_that_lasts_is_a_refusal_without_effect_and_never_unknown(stripe, sandbox, clock, key, name):
+def test_a_persistent_429_is_a_rejection_without_effect_and_never_unknown(stripe, sandbox, clock, key, name):
     sandbox.inject(TURNED_AWAY[name])
     answer = stripe.send("customer", "create", key=key, name=f"turned away {name}")
     assert (answer.verdict, answer.attempts, answer.failure.status) == (Verdict.REFUSED, MOST_ATTEMPTS, 429)
@@ -182,7 +182,7 @@ def test_a_429_is_sent_again_for_as_long_as_anything_else_gets_through(stripe, s
 
 
 @pytest.mark.parametrize("name", TURNED_AWAY)
-def test_a_429_says_nothing_about_an_earlier_attempt_that_was_cut(stripe, sandbox, key, name):
+def test_a_429_does_not_settle_an_earlier_interrupted_attempt(stripe, sandbox, key, name):
     sandbox.inject(Fault.cut(after_effect=True))
     sandbox.inject(replace(TURNED_AWAY[name], skip=1))
     assert stripe.send("customer", "create", key=key, name="doubt").verdict is Verdict.UNKNOWN
@@ -200,7 +200,7 @@ LASTING = {
 
 
 @pytest.mark.parametrize("name", LASTING)
-def test_lasting_trouble_leaves_a_write_unknown_and_never_refused(stripe, sandbox, clock, key, name):
+def test_a_persistent_failure_leaves_a_write_unknown_and_never_rejected(stripe, sandbox, clock, key, name):
     sandbox.inject(LASTING[name])
     answer = stripe.send("customer", "create", key=key, name=f"lasting {name}")
     assert (answer.verdict, answer.attempts) == (Verdict.UNKNOWN, MOST_ATTEMPTS)
@@ -210,7 +210,7 @@ def test_lasting_trouble_leaves_a_write_unknown_and_never_refused(stripe, sandbo
 
 @pytest.mark.parametrize("name", [name for name in LASTING if name != "key in use"])
 @pytest.mark.parametrize("seconds", [3, 300])
-def test_an_outage_is_waited_for_as_long_as_the_setting_says(sandbox, connect, key, name, seconds):
+def test_calls_wait_out_an_outage_for_the_configured_time(sandbox, connect, key, name, seconds):
     sandbox.inject(LASTING[name])
     patient = connect(sandbox.url, sandbox.api_key, patience=Patience(outage_seconds=seconds))
 
@@ -233,13 +233,13 @@ def test_the_cause_of_an_outage_is_shown_while_waiting(sandbox, connect, key, ca
     assert "it answers 503" in caplog.text
 
 
-def test_a_500_that_is_saved_under_its_key_is_not_asked_for_again(stripe, sandbox, key):
+def test_a_500_saved_under_its_key_is_not_retried(stripe, sandbox, key):
     sandbox.inject(Fault.status_code(500))
     answer = stripe.send("customer", "create", key=key, name="half")
     assert (answer.verdict, answer.attempts, answer.failure.status) == (Verdict.UNKNOWN, 1, 500)
 
 
-def test_a_500_of_a_read_is_tried_again(stripe, sandbox, key):
+def test_a_read_that_gets_a_500_is_retried(stripe, sandbox, key):
     made = stripe.send("customer", "create", key=key, name="read me").body["id"]
     sandbox.inject(Fault.status_code(500, method="GET"))
     assert stripe.read("customer", "retrieve", made).verdict is Verdict.DONE
@@ -253,7 +253,7 @@ def test_stripes_advice_on_retries_is_followed(stripe, sandbox, key):
     assert stripe.send("customer", "create", key=key + "2", name="yes").attempts == 2
 
 
-def test_a_write_without_a_key_is_sent_again_only_if_it_cannot_have_acted(stripe, sandbox):
+def test_a_write_without_a_key_is_retried_only_if_it_cannot_have_taken_effect(stripe, sandbox):
     sandbox.inject(Fault.rate_limited())
     assert stripe.send("customer", "create", key=None, name="turned away").attempts == 2
     sandbox.inject(Fault.cut(after_effect=True))
@@ -262,20 +262,20 @@ def test_a_write_without_a_key_is_sent_again_only_if_it_cannot_have_acted(stripe
     assert len(customers_with(sandbox, "cut")) == 1
 
 
-def test_a_refused_key_says_nothing_about_an_earlier_attempt_that_was_cut(stripe, sandbox, key):
+def test_a_rejected_key_does_not_settle_an_earlier_interrupted_attempt(stripe, sandbox, key):
     sandbox.inject(Fault.cut(after_effect=True))
     sandbox.inject(Fault.forbidden(skip=1))
     answer = stripe.send("customer", "create", key=key, name="doubt")
     assert (answer.verdict, answer.fatal, answer.attempts) == (Verdict.UNKNOWN, True, 2)
 
 
-def test_a_refused_key_says_nothing_about_what_an_earlier_run_sent(stripe, sandbox, key):
+def test_a_rejected_key_does_not_settle_what_an_earlier_run_sent(stripe, sandbox, key):
     sandbox.inject(Fault.forbidden())
     again = stripe.call(resource="customer", operation="create", idempotency_key=key, repeated=True)
     assert (again.verdict, again.fatal) == (Verdict.UNKNOWN, True)
 
 
-def test_a_key_that_was_used_for_something_else_is_unknown(stripe, key):
+def test_a_key_reused_for_something_else_leaves_the_write_unknown(stripe, key):
     stripe.send("customer", "create", key=key, name="one")
     answer = stripe.send("customer", "create", key=key, name="two")
     assert (answer.verdict, answer.failure.type) == (Verdict.UNKNOWN, "idempotency_error")
@@ -312,7 +312,7 @@ def http(body, status="200 OK", length=None):
     return head.encode() + body
 
 
-def test_an_answer_that_ends_in_the_middle_is_asked_for_again_under_the_same_key(connect, key):
+def test_a_truncated_answer_is_requested_again_under_the_same_key(connect, key):
     whole = b'{"id": "cus_1", "object": "customer"}'
     with server_that_says(http(whole[:5], length=len(whole)), http(b""), http(b"[]"), http(whole)) as (url, received):
         answer = connect(url, "sk_test_12345678").send("customer", "create", key=key, name="x")
@@ -326,7 +326,7 @@ def test_every_request_names_the_pinned_api_version(connect, key):
     assert f"Stripe-Version: {api_version()}".encode() in received[0]
 
 
-def test_an_error_page_of_something_in_between_is_never_a_refusal(connect, key):
+def test_a_proxys_error_page_never_counts_as_a_rejection(connect, key):
     with server_that_says(http(b"<html>Forbidden</html>", status="403 Forbidden")) as (url, _):
         answer = connect(url, "sk_test_12345678").send("customer", "create", key=key)
     assert (answer.verdict, answer.failure.type) == (Verdict.UNKNOWN, "not_stripe")
@@ -340,7 +340,7 @@ def test_waiting_for_an_answer_has_a_time_limit(connect, sandbox, key):
     assert len(customers_with(sandbox, "slow")) == 1
 
 
-def test_a_port_where_nobody_listens_leaves_a_write_unknown(connect, key):
+def test_a_closed_port_leaves_a_write_unknown(connect, key):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -379,14 +379,14 @@ def test_a_page_that_cannot_be_read_is_not_an_empty_page(stripe, sandbox):
         stripe.pages("customer")
 
 
-def test_the_account_is_the_keys(stripe):
+def test_the_account_belongs_to_the_key(stripe):
     account = stripe.account()
     assert account.id.startswith("acct_")
     assert account.livemode is False
     assert account.api_version
 
 
-def test_a_key_that_may_not_read_its_account_learns_it_from_the_refusal(connect, sandbox):
+def test_a_key_without_access_to_its_account_learns_the_id_from_the_error(connect, sandbox):
     expected = connect(sandbox.url, sandbox.api_key).account().id
     sandbox.inject(Fault.forbidden(count=None))
     found = {connect(sandbox.url, key).account().id for key in ("rk_test_aaaaaaaaaaaa1", "rk_test_bbbbbbbbbbbb2")}
@@ -458,13 +458,13 @@ def send_many(sandbox, limits, number):
     return asyncio.run(work())
 
 
-def test_a_pace_below_the_limit_is_never_refused():
+def test_a_pace_below_the_limit_gets_no_429():
     with Sandbox(rate_limits=SandboxLimits.stripe()) as sandbox:
         answers = send_many(sandbox, RateLimits.of_account(livemode=False, share=0.6), 30)
     assert {(answer.verdict, answer.attempts) for answer in answers} == {(Verdict.DONE, 1)}
 
 
-def test_a_pace_that_is_too_fast_finds_the_one_that_is_allowed():
+def test_a_pace_above_the_limit_adapts_to_it():
     with Sandbox(rate_limits=SandboxLimits.stripe()) as sandbox:
         answers = send_many(sandbox, RateLimits(account=200, endpoint=200), 80)
         assert sandbox.count("customer") == sandbox.count("product") == 40

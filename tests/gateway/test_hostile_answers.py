@@ -122,7 +122,7 @@ def test_reading_a_cyclic_list_terminates(connect, server, length, monkeypatch):
         connect(server.url, KEY).pages("customer")
 
 
-def test_a_deleted_object_has_to_say_so(connect, server):
+def test_a_deletion_counts_only_if_the_answer_confirms_it(connect, server):
     caller = connect(server.url, KEY)
     server.lie(says({"id": "cus_1", "object": "customer", "livemode": False}))
     assert caller.send("customer", "delete", "cus_1").verdict is Verdict.UNKNOWN
@@ -145,7 +145,7 @@ def test_an_answer_must_have_the_id_that_the_mapping_sets(connect, server):
         assert caller.send("product", "create", id="tea", name="Tea").verdict is verdict
 
 
-def test_an_answer_without_an_end_is_not_read_into_memory(connect, server, monkeypatch):
+def test_an_endless_answer_is_not_read_into_memory(connect, server, monkeypatch):
     monkeypatch.setattr(gateway_http, "MOST_BYTES", 100_000)
     server.lie(Said(body=b" " * 200_000 + b'{"id": "cus_1", "object": "customer"}'))
     said = connect(server.url, KEY).send("customer", "create")
@@ -162,7 +162,7 @@ JSON = st.recursive(
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(status=st.sampled_from([200, 201, 202, 302, 400, 401, 402, 403, 404, 409, 429, 500]), body=JSON)
-def test_whatever_is_answered_is_an_answer_and_never_a_traceback(connect, server, status, body):
+def test_no_answer_from_anything_else_counts_as_done_or_crashes(connect, server, status, body):
     server.lie(says(body, status=status))
     said = connect(server.url, KEY).send("customer", "create", metadata=TAGGED["metadata"])
     assert said.verdict is not Verdict.DONE

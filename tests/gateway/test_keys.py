@@ -31,7 +31,7 @@ def test_secret_and_restricted_keys_of_both_modes_are_accepted(key, live):
         f"{SECRET}\n{SECRET}",
     ],
 )
-def test_anything_else_is_refused_without_being_repeated(key):
+def test_anything_else_is_rejected_without_being_shown(key):
     with pytest.raises(ConfigError) as caught:
         check_key(key, "STRIPE_API_KEY")
     problem = caught.value.problems[0]
@@ -44,7 +44,7 @@ def test_line_breaks_around_a_mounted_key_are_stripped():
     assert check_key(f" {SECRET}\n", "STRIPE_API_KEY") == SECRET
 
 
-def test_a_live_key_works_only_for_named_targets():
+def test_a_live_key_works_only_for_listed_targets():
     check_live(target="prod", live_targets=("prod",))
     with pytest.raises(ConfigError, match="live-key"):
         check_live(target="dev", live_targets=("prod",))

@@ -63,7 +63,7 @@ def self_signed(folder):
         yield f"https://localhost:{listener.getsockname()[1]}", tries
 
 
-def test_a_certificate_that_is_not_trusted_is_reported_at_once_and_nothing_is_sent(connect, tmp_path):
+def test_an_untrusted_certificate_is_reported_at_once_and_nothing_is_sent(connect, tmp_path):
     with self_signed(tmp_path) as (url, tries):
         caller = connect(url, KEY)
         with pytest.raises(StripeError) as caught:
@@ -108,14 +108,14 @@ def test_a_proxy_is_used_except_for_localhost(connect, monkeypatch):
         ({"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": "*"}, None),
     ],
 )
-def test_the_environment_names_the_proxy(monkeypatch, variables, proxy):
+def test_the_proxy_comes_from_the_environment(monkeypatch, variables, proxy):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert find_proxy("https://api.stripe.com") == proxy
 
 
 @pytest.mark.parametrize("proxy", ["socks5://proxy.example:1080", "http://proxy.example:port", "http://", "http://[x"])
-def test_a_proxy_that_cannot_be_used_is_reported_before_a_connection(monkeypatch, proxy):
+def test_an_unusable_proxy_is_reported_before_connecting(monkeypatch, proxy):
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(ConfigError, match="bad-proxy"):
         find_proxy("https://api.stripe.com")
@@ -137,7 +137,7 @@ def test_a_proxy_that_cannot_be_used_is_reported_before_a_connection(monkeypatch
         "https://api.stripe.com\r\nX: y",
     ],
 )
-def test_a_bad_address_is_refused_and_not_repeated(url):
+def test_an_invalid_address_is_rejected_without_being_shown(url):
     with pytest.raises(ConfigError, match="bad-address") as caught:
         check_address(url, ())
     assert "sk_test" not in str(caught.value)

@@ -48,7 +48,7 @@ def most_in_a_second(times):
     arrivals=st.lists(st.tuples(st.sampled_from(["a.create", "b.create", "c.update"]), st.floats(0, 4)), max_size=60),
     takes=st.floats(0.0, 3.0),
 )
-def test_no_second_holds_more_than_the_rate_wherever_it_begins(account, endpoint, arrivals, takes):
+def test_no_sliding_second_exceeds_the_rate(account, endpoint, arrivals, takes):
     limits = RateLimits(account=account, endpoint=endpoint)
     left, _ = send_all(limits, [e for e, _ in arrivals], takes=takes, arrives=[at for _, at in arrivals])
     assert sum(map(len, left.values())) == len(arrivals)
@@ -111,7 +111,7 @@ def test_without_limits_nothing_waits():
     assert set(left["a.create"]) == set(left["b.create"]) == {0.0}
 
 
-def test_a_cancelled_call_frees_its_place():
+def test_a_cancelled_call_frees_its_slot():
     clock = VirtualClock()
 
     async def work():
@@ -149,7 +149,7 @@ def gate_of(clock, **limits):
         (None, 80.0, 20.0),
     ],
 )
-def test_a_refusal_lowers_what_it_names_and_nothing_else(reason, account, own):
+def test_a_429_lowers_only_the_limit_that_it_names(reason, account, own):
     gate = gate_of(VirtualClock(), account=80, endpoint=20)
     gate.refused("price.create", reason, 0.0)
     assert (gate.account.rate, gate.queue("price.create").pace.rate) == (account, own)
@@ -169,7 +169,7 @@ def test_too_many_concurrent_calls_lower_the_concurrency_and_not_the_pace():
     assert int(gate.queue("price.create").slots.most) == 8
 
 
-def test_a_burst_of_refusals_lowers_the_pace_once():
+def test_a_burst_of_429s_lowers_the_pace_once():
     clock = VirtualClock()
     gate = gate_of(clock, account=80, endpoint=20)
     clock.seconds = 5.0
@@ -196,7 +196,7 @@ def test_the_pace_recovers_slowly():
     assert rates[-1] == 80.0
 
 
-def test_an_unlimited_pace_learns_from_a_refusal_too():
+def test_an_unlimited_pace_also_adapts_to_a_429():
     clock = VirtualClock()
     gate = Gate(RateLimits.unlimited(), clock)
     gate.refused("price.create", "global-rate", 0.0)

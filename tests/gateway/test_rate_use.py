@@ -117,7 +117,7 @@ def test_endpoints_share_the_account_fairly():
 
 
 @pytest.mark.parametrize("reason", ["global-rate", "endpoint-rate", "global-concurrency", "endpoint-concurrency"])
-def test_the_rate_recovers_after_a_burst_of_refusals(reason):
+def test_the_rate_recovers_after_a_burst_of_rejections(reason):
     limits = RateLimits.of_account(livemode=True)
     stripe = Refusing(limits, KINDS, refuses=(10.0, 12.0), reason=reason)
 
@@ -127,7 +127,7 @@ def test_the_rate_recovers_after_a_burst_of_refusals(reason):
     assert most_in_a_second(left) <= limits.account
 
 
-def test_a_burst_of_refusals_slows_down_at_once():
+def test_a_burst_of_rejections_slows_calls_down_at_once():
     limits = RateLimits.of_account(livemode=True)
     stripe = Refusing(limits, KINDS, refuses=(10.0, 12.0))
 
@@ -136,7 +136,7 @@ def test_a_burst_of_refusals_slows_down_at_once():
     assert stripe.calls(12, 13) <= 0.5 * limits.account
 
 
-def test_a_share_that_is_kept_free_stays_free():
+def test_a_share_kept_free_is_never_used():
     limits = RateLimits.of_account(livemode=True, share=0.4)
     stripe = Refusing(limits, KINDS)
 

@@ -37,14 +37,14 @@ REPLIES = st.builds(
 
 @settings(max_examples=up_to(500), deadline=None)
 @given(REPLIES)
-def test_a_write_without_a_key_is_never_repeated_if_it_may_have_acted(reply):
+def test_a_write_without_a_key_is_never_repeated_if_it_may_have_taken_effect(reply):
     if may_repeat(reply, is_read=False, has_key=False):
         assert not leaves_doubt(reply)
 
 
 @settings(max_examples=up_to(500), deadline=None)
 @given(REPLIES, st.booleans())
-def test_a_write_that_may_have_acted_never_counts_as_refused(reply, in_doubt):
+def test_a_write_that_may_have_taken_effect_never_counts_as_rejected(reply, in_doubt):
     answer = build_answer(reply, is_read=False, in_doubt=in_doubt, attempts=1)
     if answer.verdict is Verdict.REFUSED:
         assert not leaves_doubt(reply)
@@ -65,7 +65,7 @@ def test_a_change_is_done_only_if_stripe_confirms_it(reply):
 
 @settings(max_examples=up_to(500), deadline=None)
 @given(REPLIES)
-def test_a_read_is_refused_only_by_stripe_itself(reply):
+def test_only_stripes_own_answer_can_reject_a_read(reply):
     answer = build_answer(reply, is_read=True, in_doubt=False, attempts=1)
     if answer.verdict is Verdict.REFUSED:
         assert reply.foreign is None
@@ -74,14 +74,14 @@ def test_a_read_is_refused_only_by_stripe_itself(reply):
 
 
 @pytest.mark.parametrize("attempts", range(1, 12))
-def test_waits_grow_up_to_half_a_minute(attempts):
+def test_backoff_grows_to_half_a_minute(attempts):
     longest = min(30.0, 0.5 * 2 ** (attempts - 1))
     assert all(0.05 * 2 ** min(attempts - 1, 5) <= wait_seconds(attempts) <= longest for _ in range(50))
 
 
 @settings(max_examples=up_to(500), deadline=None)
 @given(REPLIES)
-def test_a_429_of_stripe_is_never_unknown_unless_something_came_before_it(reply):
+def test_a_429_is_a_rejection_unless_its_key_is_in_use(reply):
     if reply.is_too_many:
         assert not leaves_doubt(reply) or reply.error.get("code") == "idempotency_key_in_use"
         answer = build_answer(reply, is_read=False, in_doubt=False, attempts=1)

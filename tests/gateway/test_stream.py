@@ -102,7 +102,7 @@ def test_each_event_has_an_answer_of_its_own(stripe, sandbox):
 
 
 @pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
-def test_without_a_definite_answer_the_outcome_is_unknown(stripe, sandbox, acts):
+def test_without_a_definite_answer_an_event_is_unknown(stripe, sandbox, acts):
     sandbox.inject(Fault.cut(after_effect=acts, path=STREAM, count=None))
 
     answers = stream(stripe, call_of(1), call_of(2))
@@ -136,7 +136,7 @@ def test_nothing_is_sent_if_the_meters_cannot_be_read(stripe, sandbox):
     assert later.verdict is Verdict.DONE
 
 
-def test_a_meter_that_was_created_meanwhile_is_found_a_little_later(stripe, clock):
+def test_a_meter_created_meanwhile_is_soon_found(stripe, clock):
     stream(stripe, call_of(1))
     stripe.send("billing.meter", "create", key="other", **{**METER, "event_name": "others"})
 
@@ -147,7 +147,7 @@ def test_a_meter_that_was_created_meanwhile_is_found_a_little_later(stripe, cloc
     assert (early.verdict, later.verdict) == (Verdict.REFUSED, Verdict.DONE)
 
 
-def test_the_stream_of_stripe_is_at_its_own_host(clock):
+def test_the_stream_uses_its_own_host(clock):
     gateway = Gateway("sk_test_12345678", "https://api.stripe.com", RateLimits.unlimited(), clock)
     other = Gateway("sk_test_12345678", "http://127.0.0.1:1", RateLimits.unlimited(), clock)
 

@@ -82,7 +82,7 @@ def changes(sandbox):
 
 @pytest.mark.parametrize("kind", WRITES)
 @pytest.mark.parametrize("reason", TURNED_AWAY)
-def test_a_write_that_stays_turned_away_is_refused_and_can_be_sent_later(stripe, sandbox, kind, reason):
+def test_a_write_that_keeps_getting_429_is_rejected_and_can_be_sent_later(stripe, sandbox, kind, reason):
     resource, operation, target, params = WRITES[kind](stripe)
     sandbox.reset_requests()
     sandbox.inject(TURNED_AWAY[reason](count=None))
@@ -114,7 +114,7 @@ def test_a_streamed_event_that_was_not_sent_is_not_unknown(stripe, sandbox, part
 
 
 @pytest.mark.parametrize("kind", ["retrieve", "search", "list"])
-def test_a_read_that_is_turned_away_does_not_mean_that_nothing_exists(stripe, sandbox, kind):
+def test_a_429_for_a_read_does_not_mean_that_nothing_exists(stripe, sandbox, kind):
     customer = a_customer(stripe)
     sandbox.inject(Fault.rate_limited("endpoint-rate", count=MOST_ATTEMPTS - 1))
     ask = {

@@ -73,7 +73,7 @@ def run_dag(name, code):
     return state, task.xcom_pull(task_ids="sync", key="return_value") if state == "success" else None
 
 
-def test_the_operator_syncs_and_its_xcom_has_the_numbers(run_task, customers):
+def test_the_operator_syncs_and_pushes_the_counts_to_xcom(run_task, customers):
     state, value = run_task("syncs")
 
     assert state == "success"
@@ -91,7 +91,7 @@ def test_the_state_may_be_on_an_object_store(run_task, customers, tmp_path):
     assert list((tmp_path / "store" / "dev" / "snapshots").iterdir())
 
 
-def test_arguments_are_templates(run_task, customers):
+def test_arguments_are_templated(run_task, customers):
     state, _ = run_task(
         "templates", project_dir="{{ run_id and '' }}" + str(customers.root), select="{{ 'customers' }}"
     )
@@ -114,7 +114,7 @@ def test_a_run_that_cannot_continue_fails(run_task, monkeypatch):
     assert run_task("no_key")[0] == "failed"
 
 
-def test_the_key_can_be_a_connection_of_airflows(run_task, customers, monkeypatch):
+def test_the_key_can_be_an_airflow_connection(run_task, customers, monkeypatch):
     key = os.environ["STRIPE_API_KEY"]
     monkeypatch.delenv("STRIPE_API_KEY")
     monkeypatch.setenv("AIRFLOW_CONN_STRIPE", json.dumps({"conn_type": "generic", "password": key}))
@@ -161,7 +161,7 @@ def test_the_task_is_deferred_while_dbt_cloud_builds(run_task, customers, cloud,
     assert TOKEN not in str(given["trigger"].serialize())
 
 
-def test_without_deferring_it_waits(run_task, customers, cloud):
+def test_without_deferring_the_task_waits(run_task, customers, cloud):
     cloud.add_run(cloud.build, status=RUNNING, ahead=[RUNNING, RUNNING, SUCCESS])
 
     state, _ = run_task("waits", dbt_cloud_job=7, dbt_cloud_conn_id="cloud", deferrable=False, poll=0.2)
@@ -170,7 +170,7 @@ def test_without_deferring_it_waits(run_task, customers, cloud):
     assert customers.stripe.count("customer") == 3
 
 
-def test_it_starts_the_job_on_request(run_task, customers, cloud):
+def test_the_operator_starts_the_job_on_request(run_task, customers, cloud):
     cloud.next_run = Run(0, 7, [*first_steps(), cloud.build], ahead=[RUNNING, SUCCESS])
     arguments = {"dbt_cloud_job": "{{ 7 }}", "dbt_cloud_conn_id": "cloud", "trigger_job": True}
 
@@ -181,7 +181,7 @@ def test_it_starts_the_job_on_request(run_task, customers, cloud):
     assert customers.stripe.count("customer") == 3
 
 
-def test_a_run_that_is_never_over_fails_the_task(run_task, cloud):
+def test_a_run_that_never_finishes_fails_the_task(run_task, cloud):
     cloud.add_run(cloud.build, status=RUNNING, ahead=[RUNNING] * 1000)
 
     state, _ = run_task("never", dbt_cloud_job=7, dbt_cloud_conn_id="cloud", deferrable=True, poll=0.1, timeout=1)

@@ -31,7 +31,7 @@ def sync(customers):
     return nightly
 
 
-def test_a_flow_syncs_and_gets_the_numbers(sync, customers):
+def test_a_flow_syncs_and_gets_the_counts(sync, customers):
     first, second = sync(), sync()
 
     assert customers.stripe.count("customer") == 3

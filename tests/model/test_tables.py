@@ -37,7 +37,7 @@ ROWS = st.lists(
 
 
 @given(rows=ROWS)
-def test_a_table_is_what_pyarrow_makes_of_the_same_rows(rows):
+def test_a_table_equals_the_one_that_pyarrow_builds_from_the_same_rows(rows):
     columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
     expected = pa.table(
         [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
@@ -53,7 +53,7 @@ def test_a_table_is_what_pyarrow_makes_of_the_same_rows(rows):
     ("column", "value"),
     [("small", 2**31), ("hash", -1), ("hash", "1"), ("text", 1), ("at", datetime(2026, 1, 1))],
 )
-def test_a_value_that_a_column_cannot_hold_is_refused(column, value):
+def test_a_value_that_a_column_cannot_hold_is_rejected(column, value):
     row = tuple(value if name == column else None for name in SCHEMA.names)
 
     with pytest.raises((TypeError, ValueError, OverflowError)):

@@ -69,7 +69,7 @@ def check_each_once(shop, *, sent=ROWS):
 
 @pytest.mark.telling
 @on_every_server
-def test_a_lost_answer_is_neither_a_lost_lease_nor_a_second_call(many, front):
+def test_a_lost_answer_loses_no_lease_and_repeats_no_call(many, front):
     """The store has carried out every second write, and its answer never arrived."""
     fault = front.fail("^PUT .*/(journal|lease.json|head.json|snapshots)", acts=True, every=2)
 
@@ -108,7 +108,7 @@ def test_a_busy_store_is_retried(many, front, status, code):
 
 @on_every_server
 @pytest.mark.parametrize(("status", "code"), [(412, "PreconditionFailed"), (409, "ConditionalRequestConflict")])
-def test_a_refusal_without_a_cause_is_not_mistaken_for_a_lost_lease(many, front, status, code):
+def test_an_unexplained_rejection_is_not_mistaken_for_a_lost_lease(many, front, status, code):
     """Amazon answers 409 while another write of the object, such as our own first try, is under way."""
     fault = front.fail("^PUT .*/(journal|lease.json)", status, code=code, every=3)
 
@@ -132,7 +132,7 @@ def test_a_slow_store_delays_a_run_and_keeps_its_lease(many, front, monkeypatch)
 
 
 @on_every_server
-def test_a_renewal_without_an_answer_is_not_mistaken_for_that_of_another_run(many, front, monkeypatch):
+def test_an_unanswered_renewal_is_not_mistaken_for_another_runs(many, front, monkeypatch):
     """The store has the renewal, and the run has given up on its answer: the next one finds its own."""
     monkeypatch.setattr(lease, "RENEWED_EVERY", lease.timedelta(seconds=0.3))
     monkeypatch.setattr(store, "WRITE_SECONDS", 0)
@@ -248,7 +248,7 @@ ODD = ["a b", "a b/ü", "100%/x", "a+b&c=d,e;f~g", "quo'te(1)", "stripe", "strip
 
 
 @pytest.mark.parametrize("server", ["folder", *SERVERS], indirect=True)
-def test_a_prefix_may_have_unusual_characters_and_is_only_its_own(server, tmp_path, monkeypatch, stripe):
+def test_a_prefix_may_have_unusual_characters_and_never_matches_another(server, tmp_path, monkeypatch, stripe):
     monkeypatch.setenv("STRIPE_API_KEY", Sandbox.api_key)
     bucket = server.new_bucket().removesuffix("/stripe/state")
     business = Business(root=tmp_path / "shop", stripe=stripe)
@@ -295,7 +295,7 @@ def test_two_projects_in_one_bucket_stay_separate(url, tmp_path, monkeypatch, st
 
 
 @on_every_server
-def test_a_log_of_more_entries_than_a_listing_has_is_read_and_removed_whole(shop, objects):
+def test_a_log_longer_than_one_listing_is_read_and_removed_in_full(shop, objects):
     """Stores list 1,000 objects at a time, and Amazon removes 1,000 at a time."""
     shop.cli()
     head = json.loads(bytes(objects.get("head.json").bytes()))

@@ -95,7 +95,7 @@ def test_a_run_waits_for_the_lease_as_long_as_the_option_says(shop, tmp_path):
     assert ran.exit_code == 0, ran.text
 
 
-def test_two_runners_that_race_create_each_object_once(shop, stripe, tmp_path):
+def test_two_racing_runners_create_each_object_once(shop, stripe, tmp_path):
     many(shop, 60)
     runners = [runner(shop, tmp_path / f"m{n}" / "dev.duckdb", "--wait-for-lock", "200") for n in range(2)]
     said = [process.communicate()[0] for process in runners]

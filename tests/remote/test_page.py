@@ -51,6 +51,6 @@ def test_the_setting_and_the_workflow_of_the_page_are_valid():
 @pytest.mark.parametrize(
     "scheme", ["s3://bucket/prefix", "gs://bucket/prefix", "az://container/prefix", "file:///folder"]
 )
-def test_every_kind_of_url_of_the_page_is_accepted(scheme):
+def test_every_kind_of_url_on_the_page_is_accepted(scheme):
     assert f"`{scheme}`" in PAGE
     assert parse_settings({"state": scheme})[1] == ()

@@ -36,7 +36,7 @@ def tables_of(path):
         return {name: state.execute(f'SELECT * FROM "{name}" ORDER BY ALL').fetchall() for name in tables}
 
 
-def test_a_machine_without_a_copy_finds_every_record(shop, stripe):
+def test_a_new_machine_has_every_record(shop, stripe):
     assert shop.cli().exit_code == 0
     forget(shop)
     shop.rows(
@@ -74,7 +74,7 @@ def test_a_copy_that_is_up_to_date_is_not_downloaded_again(shop, objects):
     assert "error[state-incomplete]" in ran.text
 
 
-def test_a_plan_of_one_machine_is_applied_by_another(shop, stripe, tmp_path):
+def test_one_machine_can_apply_the_plan_of_another(shop, stripe, tmp_path):
     shop.cli()
     shop.rows("customers", (1, "x@example.com"), (3, "c@example.com"), columns="id int, email text")
     plan = tmp_path / "plan.jsonl"
@@ -87,7 +87,7 @@ def test_a_plan_of_one_machine_is_applied_by_another(shop, stripe, tmp_path):
     assert stripe.count("customer") == 3
 
 
-def test_what_a_run_did_is_reported_by_another_machine(shop):
+def test_another_machine_can_report_a_run(shop):
     shop.cli()
     forget(shop)
 
@@ -133,7 +133,7 @@ def test_the_log_alone_gives_the_same_tables_as_the_machine_that_wrote_it(shop, 
     assert tables_of(copy) == theirs
 
 
-def test_a_snapshot_during_a_run_has_all_that_was_written_until_then(shop, monkeypatch, objects, stripe):
+def test_a_snapshot_during_a_run_has_everything_written_so_far(shop, monkeypatch, objects, stripe):
     monkeypatch.setattr(replica, "ENTRIES_PER_SNAPSHOT", 1)
     monkeypatch.setattr(replica, "SHARE_OF_SNAPSHOT", 0.0)
     shop.rows("customers", *[(i, f"{i}@example.com") for i in range(40)], columns="id int, email text")
@@ -146,7 +146,7 @@ def test_a_snapshot_during_a_run_has_all_that_was_written_until_then(shop, monke
     assert len([name for name in names(objects) if name.startswith("snapshots/")]) == 3
 
 
-def test_a_state_without_values_puts_none_into_the_bucket(shop, server, url):
+def test_a_state_without_values_writes_none_to_the_bucket(shop, server, url):
     shop.set(store_values=False)
     shop.rows("customers", *[(i, f"{SECRET}-{i}@example.com") for i in range(5)], columns="id int, email text")
 
@@ -170,7 +170,7 @@ def plain(body, name):
     return body
 
 
-def test_a_local_state_has_to_be_moved_and_is_never_ignored(shop, stripe, tmp_path, url):
+def test_a_local_state_must_be_moved_and_is_never_ignored(shop, stripe, tmp_path, url):
     shop.settings.pop("state")
     shop.write_project()
     assert shop.cli().exit_code == 0
@@ -262,7 +262,7 @@ def test_an_invalid_url_is_refused_with_examples(shop, value, fault):
     assert "error[bad-state-url]" in ran.text
 
 
-def test_a_copy_that_cannot_be_written_stops_the_run_and_leaves_no_gap(shop, monkeypatch):
+def test_an_unwritable_copy_stops_the_run_without_a_gap_in_the_log(shop, monkeypatch):
     """The log has what the file refused: nothing more is written to either, and the next run replays it."""
     from dbt_stripe_sync.model.errors import StateError
 

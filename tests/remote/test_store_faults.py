@@ -55,7 +55,7 @@ def refused(shop, code):
     return ran
 
 
-def test_a_damaged_snapshot_is_found_by_its_digest(shop, objects):
+def test_a_damaged_snapshot_is_detected_by_its_digest(shop, objects):
     shop.cli()
     forget(shop)
     shop.stripe.reset_requests()
@@ -67,7 +67,7 @@ def test_a_damaged_snapshot_is_found_by_its_digest(shop, objects):
     assert name in refused(shop, "state-digest").text
 
 
-def test_a_head_that_was_edited_is_found_by_its_digest(shop, objects):
+def test_an_edited_head_is_detected_by_its_digest(shop, objects):
     shop.cli()
     forget(shop)
     shop.stripe.reset_requests()
@@ -77,14 +77,14 @@ def test_a_head_that_was_edited_is_found_by_its_digest(shop, objects):
     refused(shop, "state-digest")
 
 
-def test_an_entry_that_was_replaced_by_another_is_found(unfolded, objects):
+def test_a_replaced_log_entry_is_detected(unfolded, objects):
     entries = names(objects, "journal")
     objects.put(entries[-1], bytes(objects.get(entries[-2]).bytes()))
 
     refused(unfolded, "state-digest")
 
 
-def test_an_entry_that_is_missing_is_found(unfolded, objects):
+def test_a_missing_log_entry_is_detected(unfolded, objects):
     objects.delete(names(objects, "journal")[-2])
 
     refused(unfolded, "state-incomplete")
@@ -142,7 +142,7 @@ def test_wrong_credentials_are_reported_with_the_names_of_their_variables(shop, 
 
 
 @pytest.mark.usefixtures("impatient")
-def test_no_credentials_at_all_are_reported(shop, server, monkeypatch):
+def test_missing_credentials_are_reported(shop, server, monkeypatch):
     if server.process is None:
         pytest.skip("a folder asks for none")
     if "GOOGLE_SERVICE_ACCOUNT" in server.environment:
@@ -174,7 +174,7 @@ def test_a_store_that_ignores_conditions_is_refused_before_anything_is_written(s
     assert names(objects, "journal") == []
 
 
-def test_a_snapshot_that_is_not_written_at_the_end_loses_nothing(shop, monkeypatch, stripe):
+def test_a_missing_final_snapshot_loses_nothing(shop, monkeypatch, stripe):
     """The run has done its work and says so, and the next one reads the log."""
     from dbt_stripe_sync.state.remote import problems
 

@@ -39,7 +39,7 @@ def test_another_machine_undoes_a_run(shop, stripe):
     assert sorted((change["action"], change["key"]) for change in shop.plan()) == [("create", "3"), ("update", "1")]
 
 
-def test_what_one_machine_has_undone_another_does_not_undo_again(shop, stripe):
+def test_a_run_undone_on_one_machine_is_not_undone_again_on_another(shop, stripe):
     changed = change_two_and_add_one(shop)
     shop.cli("undo", changed, "--yes")
     forget(shop)

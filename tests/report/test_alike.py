@@ -30,7 +30,7 @@ def changes_with_one_odd(total):
 
 @pytest.mark.parametrize("total", [100, MOST_COMPARED + 10])
 @pytest.mark.parametrize("render", [plan_text.render_plan, plan_markdown.render_plan])
-def test_one_change_of_another_kind_is_seen_among_thousands(total, render):
+def test_one_change_of_another_kind_stands_out_among_thousands(total, render):
     changes = changes_with_one_odd(total)
     style = PlanStyle(most_rows=5, width=200)
 
@@ -53,14 +53,14 @@ def test_equal_changes_are_one_entry(render, with_values):
 
 
 @given(st.dictionaries(st.sampled_from([f"{a.value} {n}" for a in Action for n in "abc"]), st.integers(1, 1000)))
-def test_every_kind_gets_a_share_and_none_more_than_it_has(kinds):
+def test_every_kind_gets_a_share_but_no_more_than_it_has(kinds):
     given_out = shares(kinds, 10)
 
     assert all(1 <= given_out[kind] <= kinds[kind] for kind in kinds)
     assert sum(given_out.values()) == min(sum(kinds.values()), max(10, len(kinds)))
 
 
-def test_reading_ends_once_every_kind_is_seen():
+def test_reading_ends_once_every_kind_was_found():
     changes = ListedChanges([make_change(str(n), changed={"email": (None, n)}) for n in range(20_000)])
 
     assert len(pick_changes(changes, counts_of(changes), 50)) == EXAMPLES
@@ -68,7 +68,7 @@ def test_reading_ends_once_every_kind_is_seen():
 
 
 @pytest.mark.parametrize("total", [300, MOST_COMPARED + 10])
-def test_of_many_new_rows_some_are_shown_with_all_their_fields_and_the_rest_is_counted(total):
+def test_some_of_many_new_rows_are_shown_in_full_and_the_rest_are_counted(total):
     params = {"email": "a@example.com", "name": "Ann", "metadata": {"plan": "team"}}
     changes = ListedChanges([make_change(str(n), Action.CREATE, params=params, changed={}) for n in range(total)])
     plan = make_plan(changes, [counts_of(changes)])
@@ -85,7 +85,7 @@ def test_of_many_new_rows_some_are_shown_with_all_their_fields_and_the_rest_is_c
     assert every.count("\n  + ") == every.count("metadata.plan") == total
 
 
-def test_with_all_every_equal_change_and_every_rejected_row_is_shown():
+def test_all_shows_every_equal_change_and_every_rejected_row():
     same = {"email": ("a@example.com", "b@example.com")}
     changes = ListedChanges([make_change(str(number), changed=same) for number in range(87)])
     problems = [row_problem(f"bad-{number}") for number in range(20)]

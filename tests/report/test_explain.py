@@ -100,7 +100,7 @@ def test_a_message_repeats_nothing_of_the_row(message, params, shown):
 
 
 @given(st.text(min_size=4, max_size=30).filter(lambda text: text.strip() == text and len(text.strip()) >= 4))
-def test_no_text_of_a_row_survives_between_quotes(value):
+def test_quoted_text_of_a_row_is_removed(value):
     shown = hide_values(f"Invalid value: '{value}'", {"name": value})
 
     assert shown == "Invalid value: '…'" or value not in shown
@@ -130,7 +130,7 @@ def test_the_shape_of_what_was_sent_shows_without_its_values():
     }
 
 
-def test_the_sdk_is_what_the_codes_are_checked_against():
+def test_codes_are_checked_against_the_sdk():
     assert {"resource_missing", "lock_timeout"} <= sdk_codes()
     assert typing.TYPE_CHECKING is False
 
@@ -202,7 +202,7 @@ def test_one_code_that_means_several_things_is_distinguished(failure, meaning, h
         ("coupon", "SPRING", "coupon", "No such coupon: 'SPRING-2'", MISSING_BY_PARAM["coupon"].meaning),
     ],
 )
-def test_the_rows_own_object_that_is_missing_is_distinguished_from_one_that_it_names(
+def test_a_rows_own_missing_object_is_distinguished_from_one_that_it_references(
     resource, stripe_id, param, message, meaning
 ):
     failure = StripeFailure(
@@ -331,7 +331,7 @@ AS_STRIPE_SAYS_IT = [
 
 
 @pytest.mark.parametrize(("kind", "code", "param", "message", "meaning", "hint"), AS_STRIPE_SAYS_IT)
-def test_the_most_common_refusals_are_explained(kind, code, param, message, meaning, hint):
+def test_the_most_common_rejections_are_explained(kind, code, param, message, meaning, hint):
     failure = StripeFailure(type=kind[0], status=kind[1], code=code, param=param, message=message)
 
     found = explain(failure)
@@ -347,7 +347,7 @@ ODD = st.one_of(WORD, st.text(max_size=20), st.integers(), st.booleans(), st.non
 
 
 @given(st.sampled_from(OURS), st.sampled_from(["connection", "not_stripe", "redirect"]), st.dictionaries(WORD, ODD))
-def test_no_value_of_a_row_hides_a_word_of_our_own_sentences(text, kind, params):
+def test_no_row_value_hides_a_word_of_the_programs_own_sentences(text, kind, params):
     failure = StripeFailure(type=kind, status=None if kind == "connection" else 302, message=text)
     change = make_change("1", params=params)
 
@@ -365,7 +365,7 @@ EXPLANATIONS = [
 
 
 @given(st.sampled_from(EXPLANATIONS), st.text(min_size=1, max_size=20), st.text(max_size=20))
-def test_an_explanation_keeps_its_words_whatever_the_names_in_it_are(text, sync, field):
+def test_an_explanation_keeps_its_words_whatever_names_it_contains(text, sync, field):
     filled = fill_in(text, StripeFailure(type="x", param=field or None), make_change("1", sync=sync))
     shown = plain(filled)
 

@@ -51,7 +51,7 @@ def failed_report(**given):
         (make_report(status=RunStatus.INTERRUPTED), "Interrupted after 0 changes"),
     ],
 )
-def test_the_headline_tells_the_result(report, headline):
+def test_the_headline_states_the_result(report, headline):
     assert f"<h1>{headline}</h1>" in render(report)
 
 
@@ -160,7 +160,7 @@ def test_thousands_of_causes_are_not_all_reported():
     assert "150 more causes" in page
 
 
-def test_the_file_is_for_its_owner_and_whole(tmp_path):
+def test_the_file_is_complete_and_readable_only_by_its_owner(tmp_path):
     write_html(failed_report(), tmp_path / "target" / "report.html")
 
     path = tmp_path / "target" / "report.html"
@@ -169,7 +169,7 @@ def test_the_file_is_for_its_owner_and_whole(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ["report.html"]
 
 
-def test_a_drifted_row_is_not_called_rejected_and_a_row_as_a_whole_has_no_field():
+def test_a_drifted_row_is_not_called_rejected_and_a_whole_row_names_no_field():
     whole = row_problem("2", code="object-deleted", summary="cus_1 was deleted in Stripe")
     whole = replace(whole, where=replace(whole.where, field="meta.stripe_sync[1]"))
     drifted = row_problem("1", field="name", code="drifted", summary="`name` was changed in Stripe")

@@ -29,7 +29,7 @@ def test_a_plan_is_one_json_document_with_every_change():
     assert [change["key"] for change in document["changes"]] == [str(n) for n in range(1000)]
 
 
-def test_an_empty_plan_is_a_document_too():
+def test_an_empty_plan_is_also_a_json_document():
     assert read(make_plan())["changes"] == []
 
 
@@ -42,7 +42,7 @@ def test_values_are_included_only_on_request():
     assert change["calls"][0]["params"] == {"email": "b@x.com"}
 
 
-def test_references_secrets_and_unusual_values_have_a_form_too():
+def test_references_secrets_and_unusual_values_can_be_written_as_json():
     params = {
         "customer": Ref(sync="customers", key="7"),
         "card": {"number": "4242", "name": "x"},
@@ -71,7 +71,7 @@ def test_a_call_can_target_an_object_that_the_plan_creates():
     assert shown["calls"][0]["target"] == {"$ref": ["customers", "7"]}
 
 
-def test_a_plan_is_written_as_it_is_read():
+def test_a_plan_is_written_while_it_is_read():
     changes = ListedChanges(make_change(str(n)) for n in range(1000))
     lines = render_plan(make_plan(changes))
 

@@ -13,7 +13,7 @@ def render(plan, **style) -> str:
     return "\n".join(render_plan(plan, style=PlanStyle(**style)))
 
 
-def test_a_comment_has_the_sums_in_a_table_and_the_changes_folded():
+def test_a_comment_has_a_table_of_totals_and_folded_changes():
     changes = [make_change("42", changed={"email": ("a", "b")}), make_change("9", Action.DELETE)]
     counts = make_counts(rows=12401, rejected=1, same=12398, by_action={"update": 1, "delete": 1}, calls=2)
 
@@ -41,7 +41,7 @@ def test_a_comment_has_the_sums_in_a_table_and_the_changes_folded():
     )
 
 
-def test_a_value_cannot_end_its_fence_or_make_html():
+def test_a_value_cannot_close_its_code_block_or_become_html():
     changes = [make_change("```<b>", changed={"name": ("x", "```\n<script>")})]
     text = render(make_plan(changes, [make_counts("c<i>|`x", rows=1, by_action={"update": 1})]), show_values=True)
 
@@ -51,7 +51,7 @@ def test_a_value_cannot_end_its_fence_or_make_html():
     assert "c\\<i\\>\\|" in text
 
 
-def test_a_summary_mentions_nobody():
+def test_a_summary_never_mentions_a_github_user():
     problem = row_problem(None, summary="ask @octocat", hint="mail @org/team")
     text = render(make_plan([], [make_counts()], [problem]))
 

@@ -21,7 +21,7 @@ def render(plan, **style) -> str:
     return "\n".join(render_plan(plan, style=PlanStyle(**style)))
 
 
-def test_a_plan_reads_counts_first_then_what_differs_then_what_to_do():
+def test_a_plan_shows_counts_then_differences_then_the_next_step():
     changes = [
         make_change("42", changed={"email": ("a@x.com", "b@x.com"), "metadata.plan": (None, "gold")}),
         make_change("99", Action.CREATE, changed={"email": (None, "z@x.com")}),
@@ -83,7 +83,7 @@ def test_values_are_shown_in_readable_form(path, value, desired, shown):
     assert f"{path}  (not set) -> {shown}\n" in render(plan, show_values=True, width=120)
 
 
-def test_of_a_list_of_hashes_only_the_parts_that_differ_are_shown():
+def test_only_the_parts_of_a_list_of_hashes_that_differ_are_shown():
     before = [{"price": "price_1", "quantity": 2}, {"price": "price_2"}, {"price": "price_3"}]
     after = [
         {"price": Ref(sync="prices", key="team"), "quantity": 2},
@@ -123,7 +123,7 @@ def test_figures_are_aligned_next_to_long_names_and_single_rows():
     assert len({line.index("unchanged") for line in lines}) == 1
 
 
-def test_money_in_a_list_is_in_the_currency_next_to_it():
+def test_money_in_a_list_is_shown_in_the_currency_next_to_it():
     before = [{"currency": "jpy", "unit_amount": 500}, {"currency": "usd", "unit_amount": 500}]
     after = [{"currency": "jpy", "unit_amount": 600}, {"currency": "usd", "unit_amount": 600}]
     change = make_change("1", changed={"tiers": (before, after)}, desired={"currency": "eur", "tiers": after})
@@ -134,7 +134,7 @@ def test_money_in_a_list_is_in_the_currency_next_to_it():
     assert "tiers[1].unit_amount  500 (5.00 USD) -> 600 (6.00 USD)" in text
 
 
-def test_what_replaces_and_removes_says_how():
+def test_replacements_and_removals_say_how_they_work():
     changes = [
         make_change("7", Action.REPLACE, resource="price", changed={"unit_amount": (1, 2)}),
         make_change(
@@ -156,7 +156,7 @@ def test_what_replaces_and_removes_says_how():
     assert lines[4].endswith("found by email; name")
 
 
-def test_a_held_sync_says_why_once_and_what_to_do():
+def test_a_held_sync_is_explained_once_with_a_hint():
     problem = Problem(
         code="model-held",
         summary="nothing is sent for `customers`: model `stripe_customers` failed in dbt",
@@ -184,7 +184,7 @@ def test_a_problem_of_many_rows_is_reported_a_few_times_and_counted():
     assert text.count("hint:") == 1
 
 
-def test_problems_of_no_sync_come_last_in_full():
+def test_problems_outside_of_any_sync_are_listed_last_in_full():
     problem = Problem(code="unsettled", summary="3 changes are unresolved", severity=Severity.WARNING)
     text = render(make_plan([], [make_counts(rows=1, same=1)], [problem]))
 
@@ -195,7 +195,7 @@ def test_live_mode_is_shown_prominently():
     assert "account acct_1AbCdEfGhIjKlMn0, LIVE mode." in render(make_plan([], [], livemode=True))
 
 
-def test_of_ten_thousand_changes_some_are_shown_the_irrevocable_ones_among_them():
+def test_a_plan_of_ten_thousand_changes_shows_some_including_every_irrevocable_one():
     changes = ListedChanges(
         make_change(f"{n:05}", Action.DELETE if n == 5000 else Action.UPDATE) for n in range(10_000)
     )
@@ -209,14 +209,14 @@ def test_of_ten_thousand_changes_some_are_shown_the_irrevocable_ones_among_them(
     assert "About 10,000 writes, about 8 minutes." in " ".join(text.split())
 
 
-def test_reading_a_plan_ends_as_soon_as_enough_is_shown():
+def test_only_as_much_of_a_plan_is_read_as_is_shown():
     changes = ListedChanges(make_change(f"{n:05}") for n in range(10_000))
     render(make_plan(changes, [make_counts(rows=10_000, by_action={"update": 10_000})]), most_rows=10)
 
     assert changes.walked == EXAMPLES
 
 
-def test_colors_change_no_character():
+def test_colors_never_change_the_text():
     changes = [make_change("42", changed={"email": ("a", "b")}), make_change("9", Action.DELETE)]
     plan = make_plan(
         changes, [make_counts(rows=2, by_action={"update": 1, "delete": 1}, rejected=1)], [row_problem("5")]
@@ -236,7 +236,7 @@ TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60) 
 
 
 @given(key=TEXTS, path=TEXTS.filter(bool), old=TEXTS, new=TEXTS, summary=TEXTS, width=st.integers(40, 200))
-def test_no_line_is_wider_than_the_terminal_and_none_holds_a_control_character(key, path, old, new, summary, width):
+def test_no_line_exceeds_the_terminals_width_or_contains_control_characters(key, path, old, new, summary, width):
     changes = [make_change(key, changed={path: (old, new)})]
     counts = make_counts(rows=10**9, by_action={"update": 1}, notes=(Note(text=summary),), held=summary)
     plan = make_plan(changes, [counts], [row_problem(key, summary=summary, hint=summary)])
@@ -320,7 +320,7 @@ def test_every_parameter_of_every_call_is_shown(first, second, before):
     assert unshown(make_plan([change], [make_counts(rows=1, by_action={"update": 1})])) == []
 
 
-def test_the_check_notices_a_parameter_that_is_not_shown(monkeypatch):
+def test_the_check_fails_if_a_parameter_is_not_shown(monkeypatch):
     change = make_change(
         "1", params={"email": "a@x.com", "items": [{"id": "si_1"}]}, changed={"email": ("b", "a@x.com")}
     )

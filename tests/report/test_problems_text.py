@@ -12,7 +12,7 @@ def render(*problems, **style) -> str:
     return "\n".join(render_problems(problems, **style))
 
 
-def test_an_error_reads_what_where_and_what_to_do():
+def test_an_error_says_what_where_and_how_to_fix_it():
     problem = Problem(
         code="unknown-column",
         summary="sync `customers` reads column `e_mail`, which `dim_customers` lacks",
@@ -28,7 +28,7 @@ def test_an_error_reads_what_where_and_what_to_do():
     )
 
 
-def test_one_row_is_named_where_the_problem_is():
+def test_a_problem_of_one_row_names_it():
     assert "  at models/schema.yml: stripe_customers.meta.stripe_sync.fields.metadata.note [57]\n" in render(
         row_problem("57")
     )
@@ -44,23 +44,23 @@ def test_the_same_problem_of_many_rows_is_reported_once():
     )
 
 
-def test_rows_that_differ_in_detail_say_so():
+def test_rows_whose_problems_differ_in_detail_are_marked():
     text = render(row_problem("1"), row_problem("2", summary="metadata.note has 501 characters, Stripe accepts 500"))
 
     assert "(the first line is about 1; the others differ in detail)" in text
 
 
-def test_problems_of_different_fields_stay_apart():
+def test_problems_of_different_fields_stay_separate():
     assert render(row_problem("1"), row_problem("1", field="name")).count("error[") == 2
 
 
-def test_two_problems_of_one_place_that_concern_no_row_both_show():
+def test_two_problems_at_one_location_are_both_shown():
     where = Location(file="a.yml")
     first = Problem(code="x", summary="one", where=where)
     assert render(first, Problem(code="x", summary="two", where=where)).count("error[x]") == 2
 
 
-def test_a_warning_says_that_it_is_one():
+def test_a_warning_is_labeled_as_one():
     assert render(Problem(code="x", summary="careful", severity=Severity.WARNING)) == "warning[x]: careful"
 
 

@@ -139,7 +139,7 @@ def test_a_terminal_gets_a_temporary_bar_and_a_permanent_line():
     assert "100 to change" in stream.getvalue()
 
 
-def test_an_outcome_before_anything_is_sent_is_reported_too():
+def test_an_outcome_is_counted_even_before_anything_is_sent():
     for stream in (io.StringIO(), Terminal()):
         with open_progress("text", stream) as progress:
             progress.on_outcome(make_outcome(make_change("1")))
@@ -159,14 +159,14 @@ def test_a_closed_progress_stream_does_not_end_a_run():
     follow(JsonLines(stream))
 
 
-def test_no_progress_display_prints_nothing(capsys):
+def test_progress_can_be_turned_off(capsys):
     with NoDisplay() as progress:
         follow(progress)
 
     assert capsys.readouterr() == ("", "")
 
 
-def test_no_progress_shows_a_value_of_a_row():
+def test_progress_never_shows_a_row_value():
     stream = io.StringIO()
     for progress in (PlainLines(stream), JsonLines(stream)):
         progress.begin_apply(1)

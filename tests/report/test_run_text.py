@@ -116,7 +116,7 @@ def test_a_held_sync_says_why():
     assert "`customers` is held back: model `x` failed in dbt" in text
 
 
-def test_causes_that_nobody_would_read_are_counted():
+def test_causes_beyond_the_first_ones_are_only_counted():
     outcomes = [
         make_outcome(make_change(str(n)), Status.REJECTED, failure=email_failure(code=f"c{n}", message=None))
         for n in range(30)
@@ -128,7 +128,7 @@ TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
 @given(key=TEXTS, message=TEXTS, reason=TEXTS, width=st.integers(40, 160), color=st.booleans())
-def test_no_text_of_stripes_or_of_a_row_can_move_the_cursor(key, message, reason, width, color):
+def test_no_text_from_stripe_or_a_row_can_move_the_cursor(key, message, reason, width, color):
     outcomes = [
         make_outcome(make_change(key), Status.REJECTED, failure=email_failure(message=message, code=message or None)),
         make_outcome(make_change(key), Status.SKIPPED, reason=reason),

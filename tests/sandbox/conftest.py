@@ -1,3 +1,5 @@
+"""A sandbox with its own clock, and clients of Stripe's SDK that are connected to it."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime

@@ -8,13 +8,13 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
     "test_sandbox_billing.py": {
         "test_a_canceled_subscription_has_ended": ("limits.check_frozen", "subscriptions._cancel"),
         "test_a_credit_grant_can_be_voided_once": ("metering._void_grant",),
-        "test_a_credit_note_reduces_what_an_open_invoice_asks": ("credit_notes._build",),
-        "test_a_declined_card_is_an_error_on_request": ("cycles.collect_first",),
+        "test_a_credit_note_reduces_the_amount_due_of_an_open_invoice": ("credit_notes._build",),
+        "test_a_declined_card_is_an_error_only_if_requested": ("cycles.collect_first",),
         "test_a_feature_is_attached_to_a_product_once": ("catalog._attach_feature",),
         "test_a_quote_is_drafted_opened_and_accepted_into_a_subscription": ("quotes._check",),
         "test_a_resource_without_rules_of_its_own_can_be_created_changed_and_listed": ("work.get",),
         "test_a_schedule_starts_its_subscription_and_moves_it_through_its_phases": ("schedules._check_live",),
-        "test_an_event_name_has_one_active_meter": ("metering._create_meter", "metering._reactivate"),
+        "test_an_event_name_belongs_to_one_active_meter": ("metering._create_meter", "metering._reactivate"),
         "test_archived_and_one_time_prices_cannot_be_subscribed_to": ("subscription_items.price_for",),
         "test_each_status_allows_its_own_actions": (
             "invoice_payment.finalize",
@@ -28,25 +28,25 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
             "metering._check_payload",
             "metering.count_event",
         ),
-        "test_pending_items_are_pulled_in_on_request_and_fixed_once_finalized": ("invoice_items._check_editable",),
+        "test_pending_items_are_included_on_request_and_frozen_once_finalized": ("invoice_items._check_editable",),
     },
     "test_sandbox_customers_and_prices.py": {
-        "test_a_coupon_keeps_its_terms": ("checking._fields", "family.own_id"),
+        "test_the_terms_of_a_coupon_are_immutable": ("checking._fields", "family.own_id"),
         "test_a_deleted_customer_stays_visible_as_deleted_and_leaves_the_lists": ("work._own",),
-        "test_a_lookup_key_has_one_holder_and_can_be_transferred": ("prices._take_lookup_key",),
+        "test_a_lookup_key_belongs_to_one_price_and_can_be_transferred": ("prices._take_lookup_key",),
         "test_a_plan_creates_its_product": ("plans._product",),
-        "test_a_price_that_is_invalid_is_refused": (
+        "test_an_invalid_price_is_rejected": (
             "prices._product_of",
             "strictness.enforce_rules",
         ),
         "test_a_product_with_prices_is_archived_not_deleted": ("catalog._delete_product",),
-        "test_only_one_active_promotion_code_has_a_code": (
+        "test_active_promotion_codes_have_unique_codes": (
             "coupons._create_promotion_code",
             "coupons._update_promotion_code",
         ),
     },
     "test_sandbox_every_resource.py": {
-        "test_no_operation_fails_inside": (
+        "test_no_operation_fails_with_an_internal_error": (
             "account._retrieve",
             "catalog._create_feature",
             "invoice_items._create",
@@ -62,9 +62,9 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
         "test_a_failed_parameter_check_does_not_use_up_the_key": ("checking._integer",),
         "test_a_key_with_other_parameters_is_an_idempotency_error": ("idempotency.begin",),
         "test_a_page_has_1_to_100_objects": ("listing.read_limit",),
-        "test_a_query_that_stripe_does_not_understand_is_refused": ("search._clause", "search.parse_query"),
+        "test_a_query_that_stripe_would_not_understand_is_rejected": ("search._clause", "search.parse_query"),
         "test_a_read_only_key_may_not_write": ("service.authenticate",),
-        "test_a_wrong_parameter_is_refused_in_stripes_words": (
+        "test_a_wrong_parameter_is_rejected_in_stripes_words": (
             "checking._enum_parser",
             "checking._hash_parser",
             "checking._list_parser",
@@ -82,19 +82,19 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "test_stateful_rules.py": {
-        "test_a_billing_anchor_is_within_the_first_period": ("subscription_changes._check_anchor",),
+        "test_a_billing_anchor_must_be_within_the_first_period": ("subscription_changes._check_anchor",),
         "test_a_customer_has_subscriptions_and_pending_items_in_one_currency": ("limits.check_currency",),
         "test_a_customer_has_up_to_500_subscriptions": ("limits.check_subscription_count",),
-        "test_a_live_webhook_is_called_by_https": ("webhooks._check_url",),
-        "test_a_default_payment_method_is_one_of_the_customers": ("limits.check_payment_method",),
-        "test_a_promotion_code_ends_no_later_than_its_coupon": ("coupons._check_within",),
+        "test_a_live_webhook_needs_an_https_url": ("webhooks._check_url",),
+        "test_a_default_payment_method_must_belong_to_the_customer": ("limits.check_payment_method",),
+        "test_a_promotion_code_must_not_outlast_its_coupon": ("coupons._check_within",),
         "test_a_quote_keeps_its_customer": ("quotes._update",),
         "test_a_tax_behavior_is_final_once_it_is_set": ("limits.check_set_once",),
-        "test_an_archived_tax_rate_stays_and_is_not_used_for_anything_new": ("rates.read_rates",),
+        "test_an_archived_tax_rate_stays_in_use_but_cannot_be_added": ("rates.read_rates",),
         "test_a_sandbox_can_require_payment_methods_as_stripe_does": ("limits.check_chargeable",),
-        "test_an_invoice_has_up_to_250_items_and_pulls_in_no_more": ("limits.check_invoice_room",),
-        "test_an_update_of_a_schedules_phases_needs_an_anchor": ("schedules._check_anchor",),
-        "test_products_by_id_are_not_paged_by_id": ("listing.list_objects",),
+        "test_an_invoice_holds_up_to_250_items_and_leaves_the_rest_pending": ("limits.check_invoice_room",),
+        "test_updating_a_schedules_phases_needs_an_anchor": ("schedules._check_anchor",),
+        "test_a_list_of_products_by_id_cannot_be_paged": ("listing.list_objects",),
     },
 }
 REFUSED_BY = {
@@ -104,5 +104,5 @@ REFUSED_BY = {
         for test, found in tests.items()
         for ground in found
     },
-    **dict.fromkeys(REFUSALS, "test_refusals.py::test_stripe_refuses"),
+    **dict.fromkeys(REFUSALS, "test_refusals.py::test_the_sandbox_rejects_what_stripe_rejects"),
 }

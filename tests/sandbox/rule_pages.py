@@ -30,8 +30,8 @@ SANDBOX_PAGE = ROOT / "docs" / "sandbox.md"
 START, END = "<!-- guesses: `python tests/sandbox/rule_pages.py` writes them -->", "<!-- end of guesses -->"
 GUESS = "a guess"
 TESTS = "tests/sandbox/"
-VALUES_TEST = "test_stripe_rules.py::test_the_sandbox_refuses_what_a_rule_forbids"
-STATUSES_TEST = "test_stateful_rules.py::test_a_status_fixes_the_fields_of_its_row"
+VALUES_TEST = "test_stripe_rules.py::test_the_sandbox_rejects_what_a_rule_forbids"
+STATUSES_TEST = "test_stateful_rules.py::test_fields_that_a_status_freezes_cannot_be_changed"
 # The functions that make an error to be raised: from a message, or with one of their own.
 _FROM_MESSAGE = frozenset({"refuse", "bad_request", "ApiError"})
 _WITH_MESSAGE = frozenset({"no_such", "declined", "unknown_url", "unauthorized", "forbidden", "rate_limited"})

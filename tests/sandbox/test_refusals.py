@@ -220,7 +220,7 @@ def _filled(value, ids):
 
 
 @pytest.mark.parametrize("ground", REFUSALS)
-def test_stripe_refuses(shop, ground):
+def test_the_sandbox_rejects_what_stripe_rejects(shop, ground):
     sandbox, ids = shop
     path, params, words = REFUSALS[ground]
     method, _, path = path.rpartition(" ")

@@ -46,7 +46,7 @@ def test_every_refusal_says_whether_a_plan_foresees_it_or_why_not():
     assert all(foreseen(name).startswith(answers) for name in read_refusals())
 
 
-def test_what_a_request_shows_is_refused_by_the_table_alone():
+def test_only_the_table_rejects_what_is_wrong_in_the_request_itself():
     """A refusal in code needs more than the request: an object, the key, the time; no rule occurs twice."""
     by_table = {name for name in read_refusals() if foreseen(name) == foreseen("strictness.enforce_rules")}
     assert by_table == {"strictness.enforce_rules"}

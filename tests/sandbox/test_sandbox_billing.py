@@ -79,7 +79,7 @@ def test_paying_the_first_invoice_activates(api, subscribe):
     assert api.subscriptions.retrieve(made.id).status == "active"
 
 
-def test_a_declined_card_is_an_error_on_request(subscribe, sandbox):
+def test_a_declined_card_is_an_error_only_if_requested(subscribe, sandbox):
     with pytest.raises(stripe.CardError):
         subscribe(default_payment_method="pm_card_chargeDeclined", payment_behavior="error_if_incomplete")
     assert sandbox.count("subscription") == 0
@@ -101,7 +101,7 @@ def test_items_are_matched_by_id_and_an_item_without_one_is_added(api, subscribe
     )
 
 
-def test_the_same_price_twice_is_refused(api, subscribe):
+def test_the_same_price_twice_is_rejected(api, subscribe):
     made = subscribe()
     price = made.to_dict()["items"]["data"][0]["price"]["id"]
     assert "same price" in refused(api.subscriptions.update, made.id, {"items": [{"price": price}]}).user_message
@@ -144,7 +144,7 @@ def test_a_canceled_subscription_has_ended(api, subscribe, customer):
     assert len(api.subscriptions.list({"customer": customer, "status": "all"}).data) == 1
 
 
-def test_time_ends_trials_renews_periods_and_cancels(api, subscribe, sandbox):
+def test_trials_end_periods_renew_and_cancellations_happen_on_time(api, subscribe, sandbox):
     trial = subscribe(trial_period_days=7)
     ending = subscribe(cancel_at_period_end=True)
     unpaid = subscribe(payment_behavior="default_incomplete")
@@ -176,7 +176,7 @@ def test_deleting_a_customer_cancels_its_subscriptions(api, subscribe, customer)
         ({"discounts": [{"coupon": "NONE"}]}, "No such coupon"),
     ],
 )
-def test_a_subscription_that_is_invalid_is_refused(subscribe, sandbox, params, message):
+def test_an_invalid_subscription_is_rejected(subscribe, sandbox, params, message):
     with pytest.raises(stripe.InvalidRequestError, match=message):
         subscribe(**params)
     assert sandbox.count("subscription") == 0
@@ -240,7 +240,7 @@ def invoice(api, customer):
     return made
 
 
-def test_a_draft_becomes_open_with_a_number_and_then_paid(api, invoice):
+def test_a_draft_invoice_is_opened_with_a_number_and_then_paid(api, invoice):
     draft = api.invoices.retrieve(invoice)
     assert (draft.status, draft.number, draft.total) == ("draft", None, 700)
     opened = api.invoices.finalize_invoice(invoice)
@@ -279,7 +279,7 @@ def test_each_status_allows_its_own_actions(api, invoice, status, action):
         refused(act, invoice)
 
 
-def test_pending_items_are_pulled_in_on_request_and_fixed_once_finalized(api, customer):
+def test_pending_items_are_included_on_request_and_frozen_once_finalized(api, customer):
     item = api.invoice_items.create({"customer": customer, "amount": 700, "currency": "usd"})
     assert api.invoices.create({"customer": customer}).total == 0
     drawn = api.invoices.create({"customer": customer, "pending_invoice_items_behavior": "include"})
@@ -313,7 +313,7 @@ def test_discounts_come_before_taxes_and_the_balance_last(api, customer):
     assert api.customers.retrieve(customer).balance == 0
 
 
-def test_a_credit_note_reduces_what_an_open_invoice_asks(api, invoice):
+def test_a_credit_note_reduces_the_amount_due_of_an_open_invoice(api, invoice):
     api.invoices.finalize_invoice(invoice)
     note = api.credit_notes.create({"invoice": invoice, "amount": 200})
     assert (note.type, api.invoices.retrieve(invoice).amount_due) == ("pre_payment", 500)
@@ -331,7 +331,7 @@ def test_an_automatic_draft_is_finalized_and_charged_after_an_hour(api, customer
     assert api.invoices.retrieve(made).status == "paid"
 
 
-def test_a_preview_computes_and_stores_nothing(api, customer, price, subscribe, sandbox):
+def test_a_preview_computes_an_invoice_without_storing_it(api, customer, price, subscribe, sandbox):
     running = subscribe()
     before = {kind: sandbox.count(kind) for kind in ("invoice", "subscription", "invoice_item", "subscription_item")}
     changed = {"items": [{"id": first_item(running), "quantity": 3}], "proration_behavior": "none"}
@@ -394,7 +394,7 @@ def test_meter_events_are_unique_for_a_day_and_at_most_35_days_old(api, clock, s
     assert refused(send, {**event, "identifier": "e4"}).code == "no_meter"
 
 
-def test_an_event_name_has_one_active_meter(api):
+def test_an_event_name_belongs_to_one_active_meter(api):
     params = {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}}
     meter = api.billing.meters.create(params)
     assert refused(api.billing.meters.create, params).code == "resource_already_exists"

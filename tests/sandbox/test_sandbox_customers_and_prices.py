@@ -28,7 +28,7 @@ def test_a_deleted_customer_stays_visible_as_deleted_and_leaves_the_lists(api):
     assert refused(api.customers.update, made.id, {"name": "x"}).http_status == 404
 
 
-def test_an_address_is_replaced_as_a_whole_and_a_balance_leaves_a_transaction(api):
+def test_an_address_is_replaced_as_a_whole_and_a_new_balance_creates_a_transaction(api):
     made = api.customers.create({"address": {"city": "Paris", "country": "FR"}, "balance": -500})
     changed = api.customers.update(made.id, {"address": {"line1": "Rue 1"}, "balance": -200})
 
@@ -69,7 +69,7 @@ def test_a_price_is_immutable_except_for_a_few_fields(api, product):
     assert api.prices.update(price.id, {"nickname": "n", "active": False}).active is False
 
 
-def test_a_lookup_key_has_one_holder_and_can_be_transferred(api, product):
+def test_a_lookup_key_belongs_to_one_price_and_can_be_transferred(api, product):
     old = api.prices.create({"product": product.id, "currency": "usd", "unit_amount": 1, "lookup_key": "gold"})
     new = {"product": product.id, "currency": "usd", "unit_amount": 2, "lookup_key": "gold"}
     assert refused(api.prices.create, new).code == "resource_already_exists"
@@ -91,11 +91,11 @@ def test_a_lookup_key_has_one_holder_and_can_be_transferred(api, product):
         ({"currency": "usd", "unit_amount": 1, "product": "prod_none"}, "product"),
     ],
 )
-def test_a_price_that_is_invalid_is_refused(api, product, params, param):
+def test_an_invalid_price_is_rejected(api, product, params, param):
     assert refused(api.prices.create, {"product": product.id, **params}).param == param
 
 
-def test_tiers_and_other_currencies_show_on_demand(api, product):
+def test_tiers_and_currency_options_are_returned_only_if_expanded(api, product):
     made = api.prices.create(
         {
             "product": product.id,
@@ -114,7 +114,7 @@ def test_tiers_and_other_currencies_show_on_demand(api, product):
     ]
 
 
-def test_a_coupon_keeps_its_terms(api):
+def test_the_terms_of_a_coupon_are_immutable(api):
     made = api.coupons.create({"id": "SAVE", "percent_off": 25.5, "duration": "once"})
     assert made.percent_off == 25.5
     assert api.coupons.update("SAVE", {"name": "Save"}).name == "Save"
@@ -125,7 +125,7 @@ def test_a_coupon_keeps_its_terms(api):
     assert refused(api.coupons.retrieve, "SAVE").http_status == 404
 
 
-def test_only_one_active_promotion_code_has_a_code(api):
+def test_active_promotion_codes_have_unique_codes(api):
     api.coupons.create({"id": "SAVE", "percent_off": 10})
     params = {"promotion": {"type": "coupon", "coupon": "SAVE"}, "code": "HELLO"}
     first = api.promotion_codes.create(params)

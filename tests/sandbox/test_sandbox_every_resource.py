@@ -57,7 +57,7 @@ def served():
 
 @pytest.mark.parametrize("build", [smallest, largest])
 @pytest.mark.parametrize("name", CATALOG.names())
-def test_no_operation_fails_inside(served, name, build):
+def test_no_operation_fails_with_an_internal_error(served, name, build):
     for operation in CATALOG.resources[name].operations.values():
         params = [p for p in operation.params.values() if p.required or build is largest]
         pairs = [pair for p in params if p.name not in operation.path_params for pair in build(p, p.name)]
@@ -84,7 +84,7 @@ BY_HAND = {name: family for name, family in FAMILIES.items() if not callable(fam
 
 
 @pytest.mark.parametrize("family", BY_HAND.values(), ids=list(BY_HAND))
-def test_a_blank_object_lists_only_what_the_types_of_the_sdk_do_not_give(family):
+def test_a_blank_object_lists_only_what_the_sdks_types_lack(family):
     derived = blank_of(family.object)
 
     repeated = {name for name, value in family.blank.items() if name in derived and repr(value) == repr(derived[name])}

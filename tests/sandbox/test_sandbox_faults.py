@@ -78,7 +78,7 @@ def test_a_lock_timeout_has_no_reason(api, sandbox):
 @pytest.mark.parametrize(
     ("fault", "status"), [(Fault.conflict(), 409), (Fault.unauthorized(), 401), (Fault.forbidden(), 403)]
 )
-def test_other_refusals_leave_the_key_free(api, sandbox, fault, status):
+def test_other_errors_do_not_use_up_the_key(api, sandbox, fault, status):
     sandbox.inject(fault)
     with pytest.raises(stripe.StripeError) as refused:
         api.customers.create({}, KEY)

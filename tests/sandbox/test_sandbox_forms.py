@@ -25,7 +25,7 @@ values = st.recursive(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(names, values, max_size=4))
-def test_what_the_sdk_encodes_is_decoded_again(params):
+def test_forms_encoded_by_the_sdk_are_decoded_exactly(params):
     assert as_lists(parse_form(urlencode(list(_api_encode(params))))) == params
 
 
@@ -44,7 +44,7 @@ def at(year, month, day, hour=0):
         (at(2026, 3, 31), "month", -1, at(2026, 2, 28)),
     ],
 )
-def test_intervals_keep_the_anchors_day(anchor, interval, count, expected):
+def test_billing_intervals_keep_the_anchors_day(anchor, interval, count, expected):
     assert add_intervals(anchor, interval, count) == expected
 
 
@@ -54,7 +54,7 @@ def test_intervals_keep_the_anchors_day(anchor, interval, count, expected):
     st.integers(1, 3),
     st.integers(-100, 100),
 )
-def test_a_moment_belongs_to_its_period(anchor, interval, count, days):
+def test_every_moment_falls_in_its_own_period(anchor, interval, count, days):
     moment = anchor + days * 86_400
     start, end = period_at(anchor, interval, count, moment)
     assert start <= moment < end
@@ -82,7 +82,7 @@ def test_tiers_cost_what_stripe_says(mode, quantity, amount):
 
 
 @pytest.mark.parametrize(("rounding", "amount"), [("up", 300), ("down", 200)])
-def test_packages_are_rounded(rounding, amount):
+def test_quantities_are_rounded_to_whole_packages(rounding, amount):
     price = {
         "billing_scheme": "per_unit",
         "currency": "usd",

@@ -27,7 +27,7 @@ import stripe
         ({"metadata": {str(n): "x" for n in range(51)}}, None, "metadata", "up to 50 metadata keys"),
     ],
 )
-def test_a_wrong_parameter_is_refused_in_stripes_words(api, params, code, param, message):
+def test_a_wrong_parameter_is_rejected_in_stripes_words(api, params, code, param, message):
     with pytest.raises(stripe.InvalidRequestError) as refused:
         api.customers.create(params)
 
@@ -72,7 +72,7 @@ def test_a_read_only_key_may_not_write(connect):
     assert refused.value.http_status == 403
 
 
-def test_live_and_test_mode_and_accounts_do_not_share_objects(connect, sandbox):
+def test_modes_and_accounts_do_not_share_objects(connect, sandbox):
     live, other = connect("sk_live_x").v1, connect("sk_test_acct_other_1").v1
     assert live.customers.create({}).livemode is True
     other.customers.create({})
@@ -123,7 +123,7 @@ def test_a_failed_parameter_check_does_not_use_up_the_key(api):
     assert api.customers.create({"balance": 1}, {"idempotency_key": "k"}).balance == 1
 
 
-def test_pages_walk_forwards_and_backwards(api):
+def test_lists_can_be_paged_in_both_directions(api):
     made = [api.customers.create({}).id for _ in range(7)]
     newest_first = made[::-1]
 
@@ -180,18 +180,18 @@ def test_search_lags_behind_and_then_catches_up(api, clock):
 
 
 @pytest.mark.parametrize("query", ["", "shoe_size:'9'", "email:'a' AND name:'b' OR name:'c'", "email='a'"])
-def test_a_query_that_stripe_does_not_understand_is_refused(api, query):
+def test_a_query_that_stripe_would_not_understand_is_rejected(api, query):
     with pytest.raises(stripe.InvalidRequestError):
         api.customers.search({"query": query})
 
 
-def test_metadata_merges_key_by_key_and_clears(api):
+def test_metadata_is_merged_by_key_and_can_be_cleared(api):
     made = api.customers.create({"metadata": {"a": "1", "b": "2"}})
     assert (api.customers.update(made.id, {"metadata": {"a": "", "c": "3"}}).metadata.to_dict()) == {"b": "2", "c": "3"}
     assert (api.customers.update(made.id, {"metadata": ""}).metadata.to_dict()) == {}
 
 
-def test_expand_puts_the_object_in_place_of_its_id(api):
+def test_expand_replaces_an_id_with_its_object(api):
     product = api.products.create({"name": "Gold"})
     price = api.prices.create({"product": product.id, "currency": "usd", "unit_amount": 1, "expand": ["product"]})
     assert price.product.name == "Gold"

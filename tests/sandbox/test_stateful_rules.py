@@ -51,7 +51,7 @@ def subscribe(api, customer, price):
 
 
 @pytest.mark.parametrize(("resource", "status", "rule", "change"), FROZEN_CASES)
-def test_a_status_fixes_the_fields_of_its_row(api, sandbox, resource, status, rule, change):
+def test_fields_that_a_status_freezes_cannot_be_changed(api, sandbox, resource, status, rule, change):
     object_id = make_in_status(api, sandbox, resource, status)
     service = getattr(api, f"{resource}s")
     error = refused(service.update, object_id, change)
@@ -85,7 +85,7 @@ def test_an_open_quote_fixes_its_customers_currency(api, customer, price):
     )
 
 
-def test_a_price_names_its_own_currency_at_the_top_only(api, price):
+def test_a_prices_own_currency_is_not_allowed_in_its_currency_options(api, price):
     error = refused(api.prices.update, price(), {"currency_options": {"usd": {"unit_amount": 5}}})
     assert error.param == "currency_options[usd]"
     assert "matches the top-level currency" in str(error)
@@ -101,7 +101,7 @@ def test_a_price_names_its_own_currency_at_the_top_only(api, price):
         (None, "must be attached to the customer"),
     ],
 )
-def test_a_default_payment_method_is_one_of_the_customers(api, customer, price, method, says):
+def test_a_default_payment_method_must_belong_to_the_customer(api, customer, price, method, says):
     method = method or api.payment_methods.create({"type": "card"}).id
     settings = {"invoice_settings": {"default_payment_method": method}}
     subscription = {"customer": customer, "items": [{"price": price()}], "default_payment_method": method}
@@ -118,7 +118,7 @@ def test_a_default_payment_method_is_one_of_the_customers(api, customer, price, 
         assert says in str(error)
 
 
-def test_a_payment_method_that_is_attached_can_be_the_default(api, customer):
+def test_an_attached_payment_method_can_be_the_default(api, customer):
     method = api.payment_methods.create({"type": "card"}).id
     api.payment_methods.attach(method, {"customer": customer})
     changed = api.customers.update(customer, {"invoice_settings": {"default_payment_method": method}})
@@ -168,7 +168,7 @@ def test_a_customer_has_up_to_500_subscriptions(api, subscribe, price, customer,
     )
 
 
-def test_an_invoice_has_up_to_250_items_and_pulls_in_no_more(api, customer):
+def test_an_invoice_holds_up_to_250_items_and_leaves_the_rest_pending(api, customer):
     item = {"customer": customer, "amount": 100, "currency": "usd"}
     for _ in range(251):
         api.invoice_items.create(item)
@@ -179,7 +179,7 @@ def test_an_invoice_has_up_to_250_items_and_pulls_in_no_more(api, customer):
     assert len(pending.data) == 1
 
 
-def test_a_billing_anchor_is_within_the_first_period(subscribe, clock):
+def test_a_billing_anchor_must_be_within_the_first_period(subscribe, clock):
     now = int(clock.seconds)
     error = refused(lambda: subscribe(billing_cycle_anchor=now + 90 * DAY))
     assert error.param == "billing_cycle_anchor"
@@ -189,7 +189,7 @@ def test_a_billing_anchor_is_within_the_first_period(subscribe, clock):
     assert after_trial.status == "trialing"
 
 
-def test_times_are_those_of_the_customers_test_clock(api, price, clock):
+def test_times_follow_the_customers_test_clock(api, price, clock):
     later = int(clock.seconds) + 400 * DAY
     test_clock = api.test_helpers.test_clocks.create({"frozen_time": later}).id
     customer = api.customers.create({"test_clock": test_clock}).id
@@ -204,7 +204,7 @@ def test_times_are_those_of_the_customers_test_clock(api, price, clock):
 # ── what lists hide ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_lists_hide_what_belongs_to_a_test_clock(api, price, clock):
+def test_lists_omit_objects_of_a_test_clock(api, price, clock):
     test_clock = api.test_helpers.test_clocks.create({"frozen_time": int(clock.seconds)}).id
     customer = api.customers.create({"test_clock": test_clock}).id
     items = [{"price": price()}]
@@ -244,11 +244,11 @@ def test_an_archived_feature_is_neither_listed_nor_attached(api, product):
     assert refused(api.products.features.create, product, {"entitlement_feature": feature})
 
 
-def test_products_by_id_are_not_paged_by_id(api, product):
+def test_a_list_of_products_by_id_cannot_be_paged(api, product):
     assert refused(api.products.list, {"ids": [product], "starting_after": product}).param == "ids"
 
 
-def test_a_promotion_code_is_listed_whatever_its_case(api):
+def test_a_promotion_code_is_found_in_any_case(api):
     coupon = api.coupons.create({"percent_off": 10}).id
     code = api.promotion_codes.create({"code": "SPRING", "promotion": {"type": "coupon", "coupon": coupon}}).id
     assert [c.id for c in api.promotion_codes.list({"code": "spring"}).data] == [code]
@@ -274,7 +274,7 @@ def test_a_quote_keeps_its_customer(api, customer, price):
     assert refused(api.quotes.update, quote, {"customer": other}).param == "customer"
 
 
-def test_an_update_of_a_schedules_phases_needs_an_anchor(api, customer, price):
+def test_updating_a_schedules_phases_needs_an_anchor(api, customer, price):
     phase = {"items": [{"price": price()}]}
     schedule = api.subscription_schedules.create({"customer": customer, "start_date": "now", "phases": [phase]})
     begun = schedule.phases[0].start_date
@@ -288,7 +288,7 @@ def test_an_update_of_a_schedules_phases_needs_an_anchor(api, customer, price):
 
 
 @pytest.mark.parametrize(("name", "most"), [("expires_at", 1_780_000_000 + 10 * DAY), ("max_redemptions", 5)])
-def test_a_promotion_code_ends_no_later_than_its_coupon(api, name, most):
+def test_a_promotion_code_must_not_outlast_its_coupon(api, name, most):
     limit = {"expires_at": "redeem_by"}.get(name, name)
     coupon = api.coupons.create({"percent_off": 10, limit: most}).id
     given = {"promotion": {"type": "coupon", "coupon": coupon}}
@@ -335,7 +335,7 @@ def test_a_subscription_without_a_schedule_can_be_paused_in_flexible_mode(api, s
     assert api.subscriptions.pause(subscribe().id, {"type": "subscription"}).status == "paused"
 
 
-def test_a_live_webhook_is_called_by_https(connect):
+def test_a_live_webhook_needs_an_https_url(connect):
     given = {"enabled_events": ["*"], "url": "http://example.com/hook"}
     live = connect("sk_live_key000000000000").v1.webhook_endpoints
     error = refused(live.create, given)
@@ -349,7 +349,7 @@ def test_a_live_webhook_is_called_by_https(connect):
 
 
 @pytest.mark.parametrize("path", ["nonsense", "email", "metadata", "test_clock.nonsense", "subscriptions.customer"])
-def test_a_property_that_is_not_an_object_cannot_be_expanded(api, customer, path):
+def test_only_a_property_that_is_an_object_can_be_expanded(api, customer, path):
     for call in (
         lambda: api.customers.retrieve(customer, {"expand": [path]}),
         lambda: api.customers.list({"expand": [f"data.{path}"]}),
@@ -366,13 +366,13 @@ def error_path(error):
     return str(error).partition("(")[2].partition(")")[0]
 
 
-def test_the_properties_of_a_pages_objects_are_below_data(api, price):
+def test_a_list_expands_properties_of_its_objects_below_data(api, price):
     price()
     assert "try expanding 'data.product' instead" in str(refused(api.prices.list, {"expand": ["product"]}))
     assert api.prices.list({"expand": ["data.product", "data.currency_options", "data"]}).data[0].product.name == "Desk"
 
 
-def test_whatever_leads_to_an_object_can_be_expanded(api, subscribe):
+def test_any_path_to_an_object_can_be_expanded(api, subscribe):
     paths = ["customer", "latest_invoice.customer", "items.data.price.product", "default_source", "automatic_tax"]
     shown = api.subscriptions.retrieve(subscribe().id, {"expand": paths})
     assert shown.latest_invoice.customer.id == shown.customer.id
@@ -397,7 +397,7 @@ def test_a_tax_behavior_is_final_once_it_is_set(api, price):
     assert api.shipping_rates.update(rate, {"tax_behavior": "exclusive"}).id
 
 
-def test_an_archived_tax_rate_stays_and_is_not_used_for_anything_new(api, subscribe):
+def test_an_archived_tax_rate_stays_in_use_but_cannot_be_added(api, subscribe):
     rate = api.tax_rates.create({"display_name": "VAT", "percentage": 19, "inclusive": False}).id
     held = subscribe(default_tax_rates=[rate]).id
     api.tax_rates.update(rate, {"active": False})

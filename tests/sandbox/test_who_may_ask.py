@@ -60,7 +60,7 @@ def test_a_page_of_another_origin_gets_403(ask, sandbox, api, method, path, head
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.1.2.3"])
-def test_a_program_reaches_it_by_any_loopback_name(ask, sandbox, host):
+def test_programs_can_connect_by_any_loopback_name(ask, sandbox, host):
     port = urlsplit(sandbox.url).port
     assert ask("GET", "/_sandbox", Host=f"{host}:{port}") == 200
     assert ask("GET", "/_sandbox", Host=f"{host}:{port}", Origin=f"http://{host}:{port}") == 200
@@ -70,7 +70,7 @@ def test_a_program_reaches_it_by_any_loopback_name(ask, sandbox, host):
     ("given", "status"),
     [("{key}:", 200), ("{key}:anything", 200), ("{key}", 200), ("sk_test_wrong0000:", 401), ("", 401)],
 )
-def test_http_basic_is_the_documented_form(ask, sandbox, given, status):
+def test_http_basic_authentication_works_as_documented(ask, sandbox, given, status):
     text = base64.b64encode(given.format(key=sandbox.api_key).encode()).decode()
     assert ask("GET", "/v1/customers", Authorization=f"Basic {text}") == status
 

@@ -46,7 +46,7 @@ def until(check, seconds=60):
     raise AssertionError("it did not happen")
 
 
-def test_a_finished_run_is_synced_and_its_report_can_be_looked_at(shop, start):
+def test_a_finished_run_is_synced_and_its_report_can_be_viewed(shop, start):
     run = shop.build()
     server = start()
 
@@ -67,7 +67,7 @@ def test_a_finished_run_is_synced_and_its_report_can_be_looked_at(shop, start):
     assert server.stop() == 0
 
 
-def test_the_state_may_be_on_an_object_store_and_every_option_reaches_the_sync(shop, start, tmp_path):
+def test_the_state_can_be_on_an_object_store_and_the_sync_gets_every_option(shop, start, tmp_path):
     run = shop.build()
     store = tmp_path / "store"
     server = start("--state-url", f"file://{store}", "--select", "customers", "--allow-other-target")
@@ -284,7 +284,7 @@ def test_a_run_retried_from_failure_is_synced_and_the_failed_one_is_skipped(shop
     assert shop.stripe.count("customer") == 3
 
 
-def test_the_first_form_of_an_event_is_read_too(shop, start):
+def test_the_first_event_format_is_accepted_too(shop, start):
     """Without `runStatusCode`, and with other names of what is not read."""
     run = shop.build()
     document = json.loads(event(run.id))
@@ -325,7 +325,7 @@ def children(process):
     return Path(f"/proc/{process}/task/{process}/children").read_text().split()
 
 
-def test_a_body_that_never_arrives_blocks_nobody(shop, start):
+def test_a_request_whose_body_never_arrives_blocks_no_other(shop, start):
     """A client that sends a byte a minute blocks no delivery, and is disconnected."""
     run = shop.build()
     server = start()
@@ -345,7 +345,7 @@ def test_a_body_that_never_arrives_blocks_nobody(shop, start):
     assert rows(shop) == [("wev_1", "succeeded", 1)]
 
 
-def test_what_is_not_http_is_refused_and_the_server_continues(shop, start):
+def test_garbage_instead_of_http_is_rejected_and_the_server_continues(shop, start):
     run = shop.build()
     server = start()
     host = urlsplit(server.url)
@@ -432,7 +432,7 @@ def test_a_password_gives_access_from_other_machines(start):
     assert server.get("/healthz").status == 200
 
 
-def test_without_a_password_other_machines_see_no_page(start):
+def test_without_a_password_other_machines_cannot_see_pages(start):
     server = start("--host", "0.0.0.0")  # noqa: S104 - in a test
     server.url = server.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
 
@@ -491,11 +491,11 @@ def test_a_port_in_use_is_reported(shop, start):
     assert f"error[serve-address]: port {port} of 127.0.0.1 can't be used" in ran.text
 
 
-def test_help_says_which_secret_signs():
+def test_help_says_which_secret_verifies_a_delivery():
     assert "DBT_CLOUD_WEBHOOK_SECRET" in run_cli("serve", "--help").text
 
 
-def test_the_metrics_are_what_prometheus_reads(shop, start):
+def test_prometheus_can_parse_the_metrics(shop, start):
     run = shop.build()
     server = start()
     empty = list(parser.text_string_to_metric_families(server.get("/metrics").text))
@@ -531,7 +531,7 @@ def test_the_metrics_are_what_prometheus_reads(shop, start):
 
 
 @given(body=st.binary(max_size=200), other=st.binary(max_size=200), header=st.text(max_size=80))
-def test_only_the_digest_of_the_exact_body_is_a_signature(body, other, header):
+def test_only_a_signature_of_the_exact_body_is_valid(body, other, header):
     assert is_signed(body, sign(body), SECRET)
     assert is_signed(body, sign(body).upper(), SECRET)
     assert is_signed(body, sign(other), SECRET) is (body == other)

@@ -1,3 +1,5 @@
+"""A state in a temporary folder, and a clock for it."""
+
 from __future__ import annotations
 
 from contextlib import contextmanager

@@ -240,6 +240,6 @@ def test_values_that_stripe_does_not_accept_have_no_canonical_text(value):
         canonical({"value": value})
 
 
-def test_a_user_who_names_a_metadata_key_ref_gets_it_back():
+def test_a_metadata_key_named_ref_survives_a_round_trip():
     params = {"metadata": {"$ref": ["people", "7"]}}
     assert decode_params(encode_params(params)) == params

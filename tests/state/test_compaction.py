@@ -88,7 +88,7 @@ def test_only_open_intents_keep_their_exact_values(sealed, path):
     assert has_values(path) == []
 
 
-def test_a_run_that_changes_nothing_writes_no_file_anew(sealed, path):
+def test_a_run_without_changes_does_not_rewrite_the_file(sealed, path):
     with sealed() as state:
         state.seal()
         send(state)
@@ -127,7 +127,7 @@ def test_a_state_that_cannot_be_rewritten_stays_intact_and_is_rewritten_next_tim
     assert has_values(path) == []
 
 
-def test_a_kill_before_the_new_file_is_in_place_leaves_the_old_one_intact(sealed, path):
+def test_a_kill_before_the_new_file_replaces_the_old_one_leaves_it_intact(sealed, path):
     with sealed() as state:
         state.seal()
     command = [sys.executable, "-c", KILLED_IN_BETWEEN, str(path), str(Path(__file__).parent)]

@@ -73,7 +73,7 @@ def put(value, path, new):
 
 @settings(max_examples=up_to(100), deadline=None, suppress_health_check=CALM)
 @given(data=st.data())
-def test_a_plan_that_was_changed_anywhere_is_refused_or_has_lost_its_signature(plan, tmp_path, data):
+def test_an_altered_plan_is_rejected_or_has_lost_its_signature(plan, tmp_path, data):
     lines = [orjson.loads(line) for line in plan.read_bytes().splitlines()]
     at = data.draw(st.integers(0, len(lines) - 1))
     place = data.draw(st.sampled_from(list(places_in(lines[at]))))
@@ -98,7 +98,7 @@ def test_a_plan_that_was_changed_anywhere_is_refused_or_has_lost_its_signature(p
 
 @settings(max_examples=50, deadline=None, suppress_health_check=CALM)
 @given(data=st.data())
-def test_a_plan_with_another_byte_is_refused(plan, tmp_path, data):
+def test_a_plan_with_a_changed_byte_is_rejected(plan, tmp_path, data):
     content = bytearray(plan.read_bytes())
     at = data.draw(st.integers(0, len(content) - 2))
     was, content[at] = content[at], data.draw(st.integers(0, 255))
@@ -149,7 +149,7 @@ def read_all(state):
 
 
 @pytest.mark.slow
-def test_an_export_with_another_cell_is_refused_or_can_be_read(exported, opened, path, tmp_path):
+def test_an_export_with_a_changed_cell_is_rejected_or_readable(exported, opened, path, tmp_path):
     """One state for all examples: only an import that is taken over needs a new one."""
     folder = tmp_path / "export"
     with ExitStack() as states:

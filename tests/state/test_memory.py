@@ -14,12 +14,12 @@ from dbt_stripe_sync.state.place import StatePlace
 from dbt_stripe_sync.state.session import Session
 
 
-def test_a_containers_memory_limit_counts_if_it_is_below_the_machines(tmp_path):
+def test_a_containers_memory_limit_applies_if_it_is_below_the_machines(tmp_path):
     (tmp_path / "memory.max").write_text(f"{512 * MEGABYTE}\n")
     assert read_megabytes((tmp_path / "memory.max", tmp_path / "absent")) == 512
 
 
-def test_a_container_without_a_limit_has_what_its_machine_has(tmp_path):
+def test_a_container_without_a_limit_has_its_machines_memory(tmp_path):
     (tmp_path / "memory.max").write_text("max\n")
     assert read_megabytes((tmp_path / "memory.max",)) == read_megabytes(())
 
@@ -83,12 +83,12 @@ def limit_of(workspace):
 LIST = "SELECT len(list(range)) AS numbers FROM range(10000000)"
 
 
-def test_a_statement_gets_all_memory_if_the_little_for_few_rows_is_not_enough(expecting_few_rows):
+def test_a_statement_gets_all_memory_if_the_small_limit_for_few_rows_is_not_enough(expecting_few_rows):
     assert expecting_few_rows.one(LIST) == (10_000_000,)
     assert limit_of(expecting_few_rows) > 590
 
 
-def test_rows_are_read_once_more_if_the_little_for_few_rows_is_not_enough_for_them(expecting_few_rows):
+def test_rows_are_read_again_if_the_small_limit_for_few_rows_is_not_enough(expecting_few_rows):
     table = pa.table({"number": pa.array(range(10_000_000), pa.int64())})
     opened = []
 
@@ -108,7 +108,7 @@ def test_rows_that_are_sorted_get_all_memory_before_the_first_of_them_is_returne
     assert rows == [{"numbers": 10_000_000}]
 
 
-def test_other_rows_keep_the_memory_that_they_take_when_few_rows_are_expected(tmp_path):
+def test_expecting_few_rows_leaves_memory_that_is_already_in_use(tmp_path):
     place = StatePlace(path=tmp_path / "state.duckdb", memory_mb=600)
     with open_state(place, identity=None, clock=SystemClock()) as state:
         workspace = Workspace(state.workspace)

@@ -37,7 +37,7 @@ def test_the_steps_of_a_row_are_returned_in_order(opened):
         assert [step.id for step in state.owed()] == [step.id for step in steps]
 
 
-def test_a_step_that_is_owed_already_is_remembered_once(state, clock):
+def test_a_step_that_is_already_owed_is_recorded_once(state, clock):
     commit(state, owed_of("1", 1), owed_of("1", 2))
     commit(state, owed_of("1", 2), owed_of("1", 2), owed_of("1", 3))
 

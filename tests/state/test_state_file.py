@@ -130,7 +130,7 @@ def test_a_second_run_can_wait(opened, holder):
         assert state.summary() == []
 
 
-def test_a_run_that_was_killed_holds_nothing(opened, holder):
+def test_a_killed_run_releases_its_lock(opened, holder):
     process = holder(60)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -221,7 +221,7 @@ def test_a_migration_that_fails_changes_nothing(path, opened):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written_is_named(opened, path):
+def test_a_read_only_folder_is_named(opened, path):
     path.parent.mkdir(mode=0o500)
     with pytest.raises(StateError, match="state-readonly"), opened():
         pass

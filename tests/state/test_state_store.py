@@ -29,7 +29,7 @@ def test_an_intent_is_open_until_its_outcome_closes_it(opened):
         assert state.record("customers", "1") == record_of()
 
 
-def test_an_intent_that_advanced_replaces_its_earlier_version(state, clock):
+def test_an_advanced_intent_replaces_its_earlier_version(state, clock):
     change = change_of()
     moved = intent_of(change, step=1, stripe_id="cus_9", key_sent_at=clock.now(), key_spent=True)
     state.commit([intent_of(change)], [])
@@ -46,7 +46,7 @@ def test_an_unknown_outcome_leaves_its_intent_open_and_the_record_unchanged(stat
     assert state.record("customers", "1").params == {"email": "old"}
 
 
-def test_an_intent_and_its_outcome_may_come_in_one_commit(state):
+def test_an_intent_and_its_outcome_can_share_a_commit(state):
     change = change_of()
     state.commit([intent_of(change)], [outcome_of(change)])
     assert list(state.open_intents()) == []
@@ -221,7 +221,7 @@ def test_outcomes_are_deleted_after_90_days_and_runs_stay(state, clock):
 # ── records by hand ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_records_can_be_forgotten_and_a_sync_renamed(state):
+def test_records_can_be_forgotten_and_syncs_renamed(state):
     state.put_records([record_of("1"), record_of("2"), record_of("3")], "run-1")
     assert state.forget("customers", ["1", "3", "404", "1"]) == 2
     state.rename_sync("customers", "people", retag=False)

@@ -37,7 +37,7 @@ def test_a_state_behind_a_symbolic_link_is_rewritten_at_its_target(customers, tm
     assert others_may_read(volume) == []
 
 
-def test_the_log_of_a_state_behind_a_link_is_its_owners_alone(opened, path, tmp_path):
+def test_the_log_of_a_state_behind_a_link_is_readable_only_by_its_owner(opened, path, tmp_path):
     real = tmp_path / "volume" / "real.duckdb"
     real.parent.mkdir()
     path.parent.mkdir(exist_ok=True)
@@ -65,7 +65,7 @@ def test_nothing_is_written_to_a_state_that_was_moved_away_during_a_run(opened, 
 
 
 @pytest.mark.parametrize("target", ["../../away", "..", "a/b", "a\\b"])
-def test_a_targets_name_leads_to_no_other_folder(customers, target):
+def test_a_targets_name_cannot_lead_to_another_folder(customers, target):
     outputs = {target: {"type": "duckdb", "path": str(customers.warehouse)}}
     (customers.root / "profiles.yml").write_text(json.dumps({"shop": {"target": target, "outputs": outputs}}))
 
@@ -100,7 +100,7 @@ BREAKS = {
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_an_export_with_a_row_that_no_state_can_have_is_refused_as_a_whole(opened, path, tmp_path, name):
+def test_an_export_with_an_impossible_row_is_rejected_as_a_whole(opened, path, tmp_path, name):
     export = tmp_path / "export"
     with opened() as state:
         state.put_records([record_of("1")], "run-1")

@@ -37,7 +37,7 @@ def service_of(resource):
 
 
 @pytest.mark.parametrize("name", CATALOG.names())
-def test_every_operation_is_what_the_sdk_sends(name):
+def test_every_operation_matches_what_the_sdk_sends(name):
     resource = CATALOG.resources[name]
     service = type(service_of(resource))(Requestor())
     methods = {
@@ -56,7 +56,7 @@ def test_every_operation_is_what_the_sdk_sends(name):
 
 
 @pytest.mark.parametrize("name", CATALOG.names())
-def test_every_parameter_of_creation_is_the_sdks(name):
+def test_every_creation_parameter_comes_from_the_sdk(name):
     resource = CATALOG.resources[name]
     service = type(service_of(resource))
     hint = str(service.create.__annotations__["params"])
@@ -110,7 +110,7 @@ def test_a_parameter_has_the_type_that_stripe_expects(resource, path, kind):
     assert param(resource, path).kind is kind
 
 
-def test_marks_come_from_creation_and_update_together():
+def test_a_parameters_properties_combine_creation_and_update():
     assert param("price", "currency").required
     assert param("price", "unit_amount").immutable
     assert not param("price", "nickname").immutable
@@ -190,7 +190,7 @@ def test_a_misspelled_name_gets_a_suggestion(wrong, meant):
 
 
 @given(st.text(max_size=30))
-def test_no_name_at_all_breaks_the_catalog(name):
+def test_no_name_breaks_the_catalog(name):
     found = CATALOG.resource(name)
 
     assert found is None or found.name in CATALOG.names()

@@ -13,7 +13,7 @@ def words(param: Param, path: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def test_the_catalog_knows_what_only_an_update_accepts():
+def test_the_catalog_knows_values_that_only_an_update_accepts():
     found: dict[str, tuple[str, ...]] = {}
     for resource in read_catalog().resources.values():
         for param in resource.params.values():

@@ -15,7 +15,7 @@ def steps_of(rule):
 
 
 @pytest.mark.parametrize("name", CATALOG.names())
-def test_every_lifecycle_asks_only_for_what_the_api_has(name):
+def test_every_lifecycle_uses_only_existing_parts_of_the_api(name):
     resource, lifecycle = CATALOG.resources[name], lifecycle_of(name)
 
     for step in [step for rule in lifecycle.on_removed.values() for step in steps_of(rule)]:
@@ -40,7 +40,7 @@ def test_every_lifecycle_asks_only_for_what_the_api_has(name):
 
 
 @pytest.mark.parametrize("name", CATALOG.names())
-def test_what_replaces_an_object_can_be_carried_out(name):
+def test_every_way_to_replace_an_object_is_supported(name):
     lifecycle = lifecycle_of(name)
     rule = lifecycle.when_immutable_changes
 
@@ -85,7 +85,7 @@ def test_an_object_is_removed_as_stripe_allows(name, removals):
     assert set(lifecycle_of(name).on_removed) == removals
 
 
-def test_a_price_hands_its_lookup_key_to_the_next():
+def test_a_replaced_price_transfers_its_lookup_key():
     assert lifecycle_of("price").when_immutable_changes == Replace(
         carry_over={"transfer_lookup_key": True},
         gives_up=("lookup_key",),
@@ -103,7 +103,7 @@ def test_only_a_draft_invoice_is_deleted():
 @pytest.mark.parametrize(
     "name", ["payout", "transfer", "refund", "charge", "checkout.session", "account_link", "token"]
 )
-def test_payments_transfers_and_tokens_are_refused_with_a_reason(name):
+def test_payments_transfers_and_tokens_are_rejected_with_a_reason(name):
     assert lifecycle_of(name).refused
 
 

@@ -37,7 +37,7 @@ from dbt_stripe_sync.model.money import (
         (" 1.00 ", "usd", 100),
     ],
 )
-def test_an_amount_becomes_minor_units_as_the_currency_counts_them(amount, currency, minor):
+def test_an_amount_becomes_the_currencys_minor_units(amount, currency, minor):
     assert to_minor_units(amount, currency) == minor
 
 
@@ -57,7 +57,7 @@ def test_an_amount_becomes_minor_units_as_the_currency_counts_them(amount, curre
         ("1", "doubloons", "unknown-currency", "has a currency that Stripe doesn't support"),
     ],
 )
-def test_what_cannot_be_sent_exactly_is_refused_without_showing_it(amount, currency, code, reason):
+def test_an_inexact_amount_is_rejected_without_showing_it(amount, currency, code, reason):
     with pytest.raises(MoneyError) as refused:
         to_minor_units(amount, currency)
 

@@ -8,7 +8,7 @@ from dbt_stripe_sync.model.tag import TAG, TAG_CHARACTERS, build_tag
 names = st.from_regex(r"[\w.-]{1,100}", fullmatch=True)
 
 
-def test_a_tag_can_be_read_by_a_person():
+def test_a_tag_is_human_readable():
     assert (TAG, build_tag("shop", "customers", "42")) == ("dbt_stripe_sync", "shop/customers/42")
 
 

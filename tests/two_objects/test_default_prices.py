@@ -280,7 +280,7 @@ def test_a_default_price_removed_with_its_product_stays_active_and_is_reported(s
     [Fault.forbidden, Fault.conflict, lambda **match: Fault.status_code(500, **match), Fault.cut],
     ids=["403", "409", "500", "cut after the effect"],
 )
-def test_a_step_that_points_back_and_is_refused_is_done_by_the_next_run(shop, fault):
+def test_a_rejected_step_of_a_circular_reference_is_done_by_the_next_run(shop, fault):
     open_shop(shop, back=True)
     shop.stripe.inject(fault(count=None, method="POST", path="^/v1/products/"))
 
@@ -292,7 +292,7 @@ def test_a_step_that_points_back_and_is_refused_is_done_by_the_next_run(shop, fa
     shop.check_settled()
 
 
-def test_a_real_cycle_is_a_config_error_that_names_it(shop):
+def test_an_unresolvable_cycle_is_a_config_error_that_names_it(shop):
     shop.rows("people", ("1", "2"), columns="id text, other text")
     shop.rows("orders", ("1", "2"), columns="id text, other text")
     shop.sync("people", resource="customer", fields={"metadata.order": {"sync": "orders", "key": "other"}})
@@ -314,7 +314,7 @@ def test_a_real_cycle_is_a_config_error_that_names_it(shop):
     assert "orders" in cyclic.text
 
 
-def test_a_customers_default_payment_method_points_back(shop):
+def test_a_customer_gets_its_default_payment_method_despite_the_circular_reference(shop):
     shop.rows("people", ("1", "m1"), columns="id text, method text")
     shop.rows("methods", ("m1", "1", "DE89370400440532013000"), columns="id text, person text, iban text")
     shop.sync(

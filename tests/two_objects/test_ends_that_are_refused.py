@@ -50,7 +50,7 @@ def refuse_ends(shop, refusal):
 
 
 @each_refusal
-def test_no_run_succeeds_before_the_old_objects_have_ended(shop, refusal):
+def test_no_run_succeeds_until_the_old_objects_have_ended(shop, refusal):
     open_shop(shop)
     shop.succeeds()
     old = olds(shop)
@@ -133,7 +133,7 @@ def test_settling_a_row_that_owes_nothing_says_so(shop):
     assert "Traceback" not in ran.text
 
 
-def test_an_end_done_by_hand_meanwhile_is_no_longer_owed(shop):
+def test_an_old_object_removed_by_hand_is_no_longer_owed(shop):
     open_shop(shop)
     shop.succeeds()
     old = olds(shop)

@@ -42,7 +42,7 @@ def end_with(shop, on_removed):
     shop.business.sync("subs", **meta, on_removed=on_removed)
 
 
-def test_a_customer_waits_for_a_subscription_that_is_to_end_with_its_period(contracts):
+def test_a_customer_waits_for_a_subscription_that_ends_with_its_period(contracts):
     end_with(contracts, "cancel_at_period_end")
     contracts.succeeds()
     contracts.write_rows("bo")

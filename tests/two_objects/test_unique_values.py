@@ -205,7 +205,7 @@ def test_a_row_that_returns_gets_its_lookup_key_back(prices):
     assert keys(prices) == {"starter": 100, "pro": 200}
 
 
-def test_a_row_that_was_left_alone_and_returns_gets_its_lookup_key_back(prices):
+def test_a_row_removed_with_ignore_gets_its_lookup_key_back_when_it_returns(prices):
     prices.business.models["prices"]["meta"]["stripe_sync"]["on_removed"] = "ignore"
     write_prices(prices, ("a", "starter", 100), ("b", "pro", 200))
     synced(prices)
@@ -235,7 +235,7 @@ def test_a_lookup_key_moves_to_a_row_of_another_sync(prices):
     assert keys(prices) == {"starter": 1, "pro": 200}
 
 
-def test_a_lookup_key_of_someone_elses_price_is_not_taken_over(prices):
+def test_someone_elses_price_keeps_its_lookup_key(prices):
     product = prices.hand.v1.products.create({"name": "Theirs"}).id
     theirs = prices.hand.v1.prices.create(
         {"product": product, "currency": "usd", "unit_amount": 7, "lookup_key": "starter"}
@@ -293,7 +293,7 @@ def test_codes_swap_and_rotate(codes, before, after):
     assert of_rows(codes, "promotion_code", "code") == dict(after)
 
 
-def test_a_code_that_returns_as_its_new_owner_leaves_is_active_again(codes):
+def test_a_code_that_returns_when_its_new_owner_leaves_is_active_again(codes):
     write_codes(codes, ("a", "SPRING"), ("z", "OTHER"))
     synced(codes)
     write_codes(codes, ("b", "SPRING"), ("z", "OTHER"))

@@ -1,3 +1,5 @@
+"""BigQuery: dbt's profile becomes options of the ADBC driver, and the types that need a cast."""
+
 from __future__ import annotations
 
 import base64
@@ -71,7 +73,7 @@ def test_a_key_file_is_relative_to_the_project(tmp_path):
     assert built[f"{OPTION}auth_type"] == f"{OPTION}auth_type.json_credential_file"
 
 
-def test_the_project_that_pays_is_the_one_that_runs(tmp_path):
+def test_queries_run_in_the_execution_project(tmp_path):
     assert bigquery.build_options(PROJECT | {"execution_project": "payer"}, tmp_path)[f"{OPTION}project_id"] == "payer"
 
 
@@ -99,7 +101,7 @@ def test_the_profiles_limits_apply_to_every_query():
         ({"api_endpoint": "https://x"}, "`api_endpoint` is not known to the driver"),
     ],
 )
-def test_what_the_driver_cannot_do_is_reported_without_secrets(tmp_path, settings, summary):
+def test_unsupported_settings_are_reported_without_secrets(tmp_path, settings, summary):
     with pytest.raises(WarehouseError) as caught:
         bigquery.build_options(PROJECT | settings, tmp_path)
 

@@ -1,3 +1,5 @@
+"""Intervals, times and batches of any unit or zone get one form."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
@@ -27,7 +29,7 @@ from dbt_stripe_sync.warehouse.canonical import (
         (0, 1, 0, "P1D"),
     ],
 )
-def test_an_interval_is_iso_8601_as_postgres_writes_it(months, days, microseconds, text):
+def test_an_interval_is_iso_8601_as_in_postgres(months, days, microseconds, text):
     assert interval_text(months, days, microseconds) == text
 
 
@@ -49,12 +51,12 @@ def test_an_interval_is_iso_8601_as_postgres_writes_it(months, days, microsecond
         ("infinity", "infinity"),
     ],
 )
-def test_what_bigquery_spark_and_trino_write_becomes_iso_8601(written, text):
+def test_intervals_of_bigquery_spark_and_trino_become_iso_8601(written, text):
     assert interval_of_text(written) == text
 
 
 @given(st.timedeltas(timedelta(-9999), timedelta(9999)))
-def test_a_length_of_time_keeps_its_sign_in_every_part(value):
+def test_a_negative_duration_keeps_its_sign(value):
     assert ("-" in duration_text(value)) == (value < timedelta(0))
 
 
@@ -71,7 +73,7 @@ def test_a_time_of_day_with_a_zone_is_the_same_time_in_utc(written, text):
     assert zoned_time_text(written) == text
 
 
-def test_a_batch_of_any_units_and_zones_becomes_one_form():
+def test_units_and_time_zones_of_a_batch_are_normalized():
     moment = datetime(2027, 3, 28, 1, 30, tzinfo=UTC)
     batch = pa.record_batch(
         {

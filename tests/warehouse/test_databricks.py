@@ -1,3 +1,5 @@
+"""Databricks: dbt's profile becomes arguments of the connector, over a token server where it needs one."""
+
 from __future__ import annotations
 
 import base64
@@ -55,7 +57,7 @@ def test_each_login_method_becomes_arguments_of_the_connector(settings, options)
         ),
     ],
 )
-def test_what_cannot_be_done_is_reported(target, summary):
+def test_unsupported_settings_are_reported(target, summary):
     with pytest.raises(WarehouseError) as caught:
         databricks.build_options(target)
 
@@ -87,7 +89,7 @@ def token_server():
     server.server_close()
 
 
-def test_a_service_principal_gets_a_token_and_a_new_one_before_it_ends(token_server):
+def test_a_service_principals_token_is_renewed_before_it_expires(token_server):
     server, asked = token_server
     url = f"http://127.0.0.1:{server.server_port}/oidc/v1/token"
     headers = databricks.ServicePrincipal(url, "id", "secret")()
@@ -98,7 +100,7 @@ def test_a_service_principal_gets_a_token_and_a_new_one_before_it_ends(token_ser
     assert asked[0] == {"grant_type": ["client_credentials"], "scope": ["all-apis"]}
 
 
-def test_a_service_principal_that_is_refused_is_reported_without_its_secret(token_server):
+def test_a_rejected_service_principal_is_reported_without_its_secret(token_server):
     server, _ = token_server
     url = f"http://127.0.0.1:{server.server_port}/oidc/v1/token"
 
@@ -110,7 +112,7 @@ def test_a_service_principal_that_is_refused_is_reported_without_its_secret(toke
     )
 
 
-def test_a_service_principal_is_what_the_connector_asks_for():
+def test_a_service_principal_fits_the_connectors_interface():
     from databricks.sql.auth.authenticators import ExternalAuthProvider
 
     options = databricks.build_options(HOST | {"auth_type": "oauth", "client_id": "c", "client_secret": "s"})
@@ -186,7 +188,7 @@ def test_rows_come_in_batches_with_their_columns(rows):
         ("[CAST_INVALID_INPUT] The value 'hush' can't be cast", "read-failed"),
     ],
 )
-def test_the_connectors_errors_are_distinguished_and_hold_no_value(message, code):
+def test_the_connectors_errors_are_distinguished_and_contain_no_value(message, code):
     class Broken(OneModel):
         def execute(self, _):
             raise connector.exc.ServerOperationError(message)

@@ -1,3 +1,5 @@
+"""Rows of a DB-API cursor become Arrow tables, exactly and in bounded memory."""
+
 from __future__ import annotations
 
 import sqlite3
@@ -54,7 +56,7 @@ def read(*values):
         ([None] * 3 + [7], pa.int64(), [None, None, None, 7]),
     ],
 )
-def test_a_column_has_the_one_type_that_holds_all_of_it_exactly(values, kind, arrived):
+def test_a_column_gets_a_type_that_holds_every_value_exactly(values, kind, arrived):
     table = read(*values)
 
     assert table.schema.field("v").type == kind
@@ -68,13 +70,13 @@ def test_a_number_is_never_rounded(values):
     assert [None if value is None else Decimal(value) for value in arrived] == values
 
 
-def test_no_rows_still_have_their_columns():
+def test_an_empty_result_still_has_its_columns():
     table = build_reader(["a", "b"], []).read_all()
 
     assert (table.column_names, table.num_rows) == (["a", "b"], 0)
 
 
-def test_rows_beyond_the_memory_limit_are_returned_in_order(monkeypatch):
+def test_rows_that_exceed_the_memory_limit_keep_their_order(monkeypatch):
     monkeypatch.setattr("dbt_stripe_sync.warehouse.dbapi_rows.SPOOL_BYTES", 1000)
     cursor = sqlite3.connect(":memory:").execute(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 35000) SELECT i, 'x' || i FROM n"
@@ -113,5 +115,5 @@ class Row(tuple[object, ...]):  # noqa: SLOT001 - the driver's has none either
         ((1, 2), "[1,2]"),
     ],
 )
-def test_a_row_within_a_row_keeps_its_names(value, text):
+def test_a_nested_row_keeps_its_field_names(value, text):
     assert read(value).column("v").to_pylist() == [text]

@@ -1,3 +1,5 @@
+"""Rows read through dbt's own adapters, of DuckDB and PostgreSQL."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime
@@ -22,7 +24,7 @@ def duckdb_target(tmp_path):
     return {"type": "duckdb", "path": str(tmp_path / "dev.duckdb"), "schema": "main", "threads": 1}
 
 
-def test_rows_come_through_dbts_duckdb_adapter_exact_and_standard_output_stays_ours(through_dbt, duckdb_target, capfd):
+def test_rows_are_exact_through_dbts_duckdb_adapter_which_prints_nothing(through_dbt, duckdb_target, capfd):
     warehouse = through_dbt(duckdb_target)
 
     table = warehouse.rows(model("customers", "ID", "credit", "at", "tags", 'a "b"')).read_all()
@@ -40,12 +42,12 @@ def test_rows_come_through_dbts_duckdb_adapter_exact_and_standard_output_stays_o
     assert capfd.readouterr().out == ""
 
 
-def test_columns_come_in_order_with_their_types(through_dbt, duckdb_target):
+def test_columns_are_in_order_with_their_types(through_dbt, duckdb_target):
     assert list(through_dbt(duckdb_target).columns(model("customers"))) == ["id", "credit", "at", "tags", 'a "b"']
 
 
 @pytest.mark.slow
-def test_rows_come_through_dbts_postgres_adapter_exact(through_dbt, shop):
+def test_rows_are_exact_through_dbts_postgres_adapter(through_dbt, shop):
     shop.execute(
         "CREATE TABLE shop.customers AS SELECT 1 AS id, 12345678901234567890.12::numeric AS credit, "
         "timestamptz '2026-02-28 02:00+02' AS at, '{\"a\": 1}'::jsonb AS doc, NULL::int AS nothing"
@@ -65,7 +67,7 @@ def test_rows_come_through_dbts_postgres_adapter_exact(through_dbt, shop):
     ]
 
 
-def test_a_model_that_was_not_built_is_named_and_the_next_is_read(through_dbt, shop):
+def test_an_unbuilt_model_is_named_and_the_next_one_is_read(through_dbt, shop):
     shop.execute("CREATE TABLE shop.a AS SELECT 1 AS n")
     warehouse = through_dbt(shop.target(threads=1))
 
@@ -87,7 +89,7 @@ def test_an_unreachable_warehouse_is_named_without_the_password(through_dbt, sho
     assert "hush-hush" not in str(caught.value)
 
 
-def test_a_profile_that_is_missing_is_named(through_dbt, duckdb_target):
+def test_a_missing_profile_is_named(through_dbt, duckdb_target):
     with pytest.raises(WarehouseError, match="warehouse-setting: the dbt profile's `nowhere` can't be loaded"):
         through_dbt(duckdb_target, profile="nowhere")
 
@@ -122,7 +124,7 @@ class EmptyCursor(ForgetfulCursor):
     ("cursor", "reason"),
     [(ForgetfulCursor, "10,000 rows arrived of 25,000"), (EmptyCursor, "0 rows arrived of an unknown number")],
 )
-def test_rows_that_an_unknown_adapter_loses_are_never_mistaken_for_removed(
+def test_rows_lost_by_an_unknown_adapter_never_count_as_removed(
     through_dbt, duckdb_target, cursor, reason, monkeypatch
 ):
     from dbt_stripe_sync.warehouse import dbt_adapter

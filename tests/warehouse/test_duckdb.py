@@ -1,3 +1,5 @@
+"""DuckDB: real files, with every type, and the messages for files that cannot be read."""
+
 from __future__ import annotations
 
 import subprocess
@@ -68,7 +70,7 @@ def every_type(duckdb_file):
     warehouse.close()
 
 
-def test_every_duckdb_type_arrives_exact(every_type):
+def test_every_duckdb_type_is_read_exactly(every_type):
     warehouse, source = every_type
 
     (row,) = warehouse.rows(source).read_all().to_pylist()
@@ -76,7 +78,7 @@ def test_every_duckdb_type_arrives_exact(every_type):
     assert row == {name: value for name, (_, value) in EVERY_TYPE.items()}
 
 
-def test_types_keep_their_names_on_the_way_into_the_state_store(every_type):
+def test_types_keep_their_names_in_the_state_store(every_type):
     warehouse, source = every_type
 
     types = as_duckdb_types(warehouse.rows(source))
@@ -104,7 +106,7 @@ def test_a_column_is_found_in_any_case_and_keeps_the_requested_name(duckdb_file)
     assert table.to_pylist() == [{"id": 1, "email": "a@example.com", "Select": 2}]
 
 
-def test_a_quote_in_a_column_name_is_a_quote(duckdb_file):
+def test_a_column_name_may_contain_a_quote(duckdb_file):
     duckdb_file.execute('CREATE TABLE customers AS SELECT 1 AS "a ""quoted"" name"')
 
     table = duckdb_file.open().rows(model("customers", 'a "quoted" name')).read_all()
@@ -140,7 +142,7 @@ def test_two_models_can_be_read_at_once(duckdb_file):
     assert counts == [120_000, 120_000]
 
 
-def test_rows_are_streamed_and_not_collected(duckdb_file):
+def test_rows_are_streamed(duckdb_file):
     duckdb_file.execute("CREATE TABLE big AS SELECT range AS n, repeat('x', 200) || range AS t FROM range(1000000)")
     warehouse = duckdb_file.open(settings={"threads": "1"})
     before = psutil.Process().memory_info().rss
@@ -173,7 +175,7 @@ def test_dbt_can_write_again_once_the_warehouse_is_closed(duckdb_file):
     duckdb_file.execute("DROP TABLE customers")
 
 
-def test_a_file_that_another_process_writes_is_named_with_its_holder(duckdb_file):
+def test_a_file_locked_by_another_process_is_reported_with_that_process(duckdb_file):
     holder = subprocess.Popen(
         [
             sys.executable,
@@ -196,12 +198,12 @@ def test_a_file_that_another_process_writes_is_named_with_its_holder(duckdb_file
     assert f"process {holder.pid} (python" in problem.summary
 
 
-def test_a_file_that_this_process_writes_is_locked_too(duckdb_file):
+def test_a_file_that_this_process_writes_counts_as_locked(duckdb_file):
     with duckdb.connect(str(duckdb_file.path)) as _writer, pytest.raises(WarehouseError, match="warehouse-locked"):
         duckdb_file.open()
 
 
-def test_a_lock_is_waited_for_as_the_profile_says(duckdb_file):
+def test_a_locked_file_is_retried_as_the_profile_says(duckdb_file):
     duckdb_file.execute("CREATE TABLE customers AS SELECT 1 AS id")
     code = "import duckdb, sys, time; c = duckdb.connect(sys.argv[1]); print(1, flush=True); time.sleep(0.3)"
     holder = subprocess.Popen([sys.executable, "-c", code, str(duckdb_file.path)], stdout=subprocess.PIPE)
@@ -213,7 +215,7 @@ def test_a_lock_is_waited_for_as_the_profile_says(duckdb_file):
     holder.communicate()
 
 
-def test_a_missing_file_asks_for_dbt_build(duckdb_file):
+def test_a_missing_file_is_reported_with_dbt_build_as_the_fix(duckdb_file):
     with pytest.raises(WarehouseError) as caught:
         duckdb_file.open()
 
@@ -224,7 +226,7 @@ def test_a_missing_file_asks_for_dbt_build(duckdb_file):
     assert not duckdb_file.path.exists()
 
 
-def test_a_database_in_memory_is_refused_with_a_hint(duckdb_file):
+def test_an_in_memory_database_is_rejected_with_a_hint(duckdb_file):
     with pytest.raises(WarehouseError) as caught:
         open_warehouse({"type": "duckdb"}, project_root=duckdb_file.path.parent, adapter=None)
 
@@ -238,7 +240,7 @@ def test_a_file_that_is_not_a_database_is_named(duckdb_file):
         duckdb_file.open()
 
 
-def test_a_model_that_was_not_built_says_which_command_builds_it(duckdb_file):
+def test_an_unbuilt_model_is_reported_with_the_command_that_builds_it(duckdb_file):
     duckdb_file.execute("CREATE TABLE other AS SELECT 1 AS id")
     warehouse = duckdb_file.open()
 
@@ -262,7 +264,7 @@ def test_every_unknown_column_is_named_at_once(duckdb_file):
     assert caught.value.problems[0].hint == "columns are `id`, `name`"
 
 
-def test_a_failure_in_the_middle_of_the_rows_holds_no_value(duckdb_file):
+def test_an_error_in_the_middle_of_the_rows_contains_no_value(duckdb_file):
     duckdb_file.execute(
         "CREATE VIEW customers AS SELECT CAST(t AS INTEGER) AS id "
         "FROM (SELECT CASE WHEN range = 199999 THEN 'secret' ELSE range::VARCHAR END AS t FROM range(200000))"
@@ -286,14 +288,14 @@ def test_attached_databases_are_available_under_their_alias(duckdb_file, tmp_pat
     assert warehouse.rows(model("people", "id", database="c")).read_all().to_pylist() == [{"id": 7}]
 
 
-def test_external_models_are_found_from_the_projects_root(duckdb_file, tmp_path):
+def test_paths_of_external_models_are_relative_to_the_project(duckdb_file, tmp_path):
     duckdb.sql("SELECT 1 AS id").write_parquet(str(tmp_path / "customers.parquet"))
     duckdb_file.execute(f"SET file_search_path = '{tmp_path}'; CREATE VIEW customers AS FROM 'customers.parquet'")
 
     assert duckdb_file.open().rows(model("customers", "id")).read_all().num_rows == 1
 
 
-def test_a_file_is_known_by_the_name_that_dbt_gives_it(tmp_path):
+def test_a_database_file_has_the_name_that_dbt_gives_it(tmp_path):
     with duckdb.connect(str(tmp_path / "my.data base.duckdb")) as connection:
         connection.execute("CREATE TABLE customers AS SELECT 1 AS id")
 
@@ -367,7 +369,7 @@ def test_a_setting_that_does_not_apply_is_named_without_its_value(duckdb_file, s
     assert "hush" not in str(caught.value)
 
 
-def test_motherduck_is_opened_by_its_own_name_with_the_token(tmp_path):
+def test_motherduck_is_opened_by_its_database_name_with_the_token(tmp_path):
     profile = parse_profile({"type": "duckdb", "path": "md:shop?x=1", "motherduck_token": "t"}, tmp_path)
 
     assert (profile.connect_to, profile.database, profile.file) == ("md:shop?x=1", "shop", None)
@@ -375,7 +377,7 @@ def test_motherduck_is_opened_by_its_own_name_with_the_token(tmp_path):
     assert profile.attachments == ()
 
 
-def test_what_is_attached_is_read_only_whatever_the_profile_says(tmp_path):
+def test_attached_databases_are_read_only_whatever_the_profile_says(tmp_path):
     profile = parse_profile(
         {
             "path": "dev.duckdb",
@@ -414,7 +416,7 @@ def test_secrets_are_temporary_and_quoted(tmp_path):
         ("s3://bucket/a.duckdb", "s3://bucket/a.duckdb"),
     ],
 )
-def test_a_catalog_on_this_machine_is_found_from_the_projects_root(tmp_path, path, attached):
+def test_a_local_catalogs_path_is_relative_to_the_project(tmp_path, path, attached):
     profile = parse_profile({"path": path}, tmp_path)
 
     assert profile.attachments[0].path == attached.format(root=tmp_path.resolve())

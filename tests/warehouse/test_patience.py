@@ -1,3 +1,5 @@
+"""Time limits: a warehouse that does not answer ends in an error, never in an endless wait."""
+
 from __future__ import annotations
 
 import gc
@@ -95,7 +97,7 @@ def test_a_query_that_never_ends_is_cancelled_and_named(postgres_server, monkeyp
     assert any("to answer about model `ephemeral_model`" in message for message in caplog.messages)
 
 
-def test_a_query_of_duckdb_that_never_ends_is_interrupted(duckdb_file):
+def test_a_duckdb_query_that_never_ends_is_interrupted(duckdb_file):
     duckdb_file.execute("SELECT 1")
     warehouse = open_warehouse(
         {"type": "duckdb", "path": str(duckdb_file.path)},
@@ -113,7 +115,7 @@ def test_a_query_of_duckdb_that_never_ends_is_interrupted(duckdb_file):
     assert problem_of(caught).code == "warehouse-timeout"
 
 
-def test_a_warehouse_that_went_silent_is_not_asked_again():
+def test_a_warehouse_that_stopped_answering_is_not_queried_again():
     asked: list[object] = []
     release = threading.Event()
 
@@ -136,7 +138,7 @@ def test_a_warehouse_that_went_silent_is_not_asked_again():
     assert asked == [1, "closed"]
 
 
-def test_a_warehouse_that_is_slow_to_close_is_waited_for(monkeypatch):
+def test_closing_waits_for_a_slow_warehouse(monkeypatch):
     """Whoever runs dbt next, in the same process, must find DuckDB's file free."""
     monkeypatch.setattr(patience, "SILENT_CLOSE_SECONDS", 0.1)
     closed = threading.Event()
@@ -151,7 +153,7 @@ def test_a_warehouse_that_is_slow_to_close_is_waited_for(monkeypatch):
     assert closed.is_set()
 
 
-def test_rows_are_read_ahead_by_one_batch_and_no_more():
+def test_reading_runs_at_most_one_batch_ahead():
     read = []
 
     class Batches:
@@ -177,7 +179,7 @@ def test_rows_are_read_ahead_by_one_batch_and_no_more():
     warehouse.close()
 
 
-def test_a_host_that_cannot_be_resolved_and_a_port_where_nobody_listens_are_distinguished(monkeypatch):
+def test_an_unresolvable_host_and_a_closed_port_are_distinguished(monkeypatch):
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with socket.socket() as unused:
@@ -217,7 +219,7 @@ def test_an_unknown_databricks_host_is_reported_at_once(monkeypatch):
         ("trino", {}, {}, 30),
     ],
 )
-def test_how_long_a_connection_is_waited_for(kind, target, limits, seconds):
+def test_the_connection_timeout_follows_the_profile(kind, target, limits, seconds):
     assert patience_for(kind, target, TimeLimits(**limits)).connect_seconds == seconds
 
 
@@ -230,5 +232,5 @@ def test_how_long_a_connection_is_waited_for(kind, target, limits, seconds):
         ("exasol", {"dsn": "hush"}, "the warehouse of type `exasol`"),
     ],
 )
-def test_a_place_is_named_without_secrets(kind, target, place):
+def test_a_server_is_named_without_secrets(kind, target, place):
     assert describe_place(kind, target) == place

@@ -1,3 +1,5 @@
+"""PostgreSQL: a real server, with every type, and the messages for relations that cannot be read."""
+
 from __future__ import annotations
 
 import math
@@ -84,7 +86,7 @@ def every_type(shop):
     return shop
 
 
-def test_every_postgres_type_arrives_exact(every_type):
+def test_every_postgres_type_is_read_exactly(every_type):
     wanted = {name: value for name, (_, value) in EVERY_TYPE.items() if name != "a_record"}
 
     (row,) = every_type.open().rows(shop_model("every_type", *wanted)).read_all().to_pylist()
@@ -92,7 +94,7 @@ def test_every_postgres_type_arrives_exact(every_type):
     assert row == wanted
 
 
-def test_every_postgres_type_arrives_exact_from_an_ephemeral_model(every_type):
+def test_every_postgres_type_is_read_exactly_from_an_ephemeral_model(every_type):
     sql = "select " + ", ".join(f"{sql} AS {name}" for name, (sql, _) in EVERY_TYPE.items())
 
     (row,) = every_type.open().rows(ephemeral(sql, *EVERY_TYPE)).read_all().to_pylist()
@@ -100,7 +102,7 @@ def test_every_postgres_type_arrives_exact_from_an_ephemeral_model(every_type):
     assert row == {name: value for name, (_, value) in EVERY_TYPE.items()}
 
 
-def test_types_keep_their_names_on_the_way_into_the_state_store(every_type):
+def test_types_keep_their_names_in_the_state_store(every_type):
     wanted = ("a_jsonb", "a_uuid", "a_numeric", "a_timestamptz", "an_array", "a_composite", "a_bigint")
 
     types = as_duckdb_types(every_type.open().rows(shop_model("every_type", *wanted)))
@@ -135,7 +137,7 @@ def test_columns_are_listed_in_order_in_postgres_words(shop):
     ]
 
 
-def test_looking_at_the_columns_runs_none_of_the_query(shop):
+def test_listing_the_columns_does_not_run_the_query(shop):
     columns = shop.open().columns(ephemeral("select 1 / (select 0) as broken, pg_sleep(60) as slow"))
 
     assert columns == {"broken": "integer", "slow": "void"}
@@ -160,7 +162,7 @@ def test_a_column_is_found_in_any_case_and_keeps_the_requested_name(shop):
     assert table.to_pylist() == [{"ID": 1, "email": "x", "select": 2, 'A "B"': 3}]
 
 
-def test_of_two_columns_that_differ_only_in_case_the_exact_one_is_read(shop):
+def test_an_exact_column_name_wins_over_one_in_another_case(shop):
     shop.execute("CREATE TABLE shop.customers AS SELECT 'lower' AS email, 'mixed' AS \"Email\"")
     warehouse = shop.open()
 
@@ -207,7 +209,7 @@ def test_an_abandoned_read_does_not_block_the_next(shop):
         reader.read_all()
 
 
-def test_every_model_is_read_as_of_one_moment(shop):
+def test_all_models_are_read_in_one_snapshot(shop):
     shop.execute("CREATE TABLE shop.a AS SELECT 1 AS n", "CREATE TABLE shop.b AS SELECT 1 AS n")
     warehouse = shop.open()
     warehouse.rows(shop_model("a", "n")).read_all()
@@ -217,7 +219,7 @@ def test_every_model_is_read_as_of_one_moment(shop):
     assert warehouse.rows(shop_model("b", "n")).read_all().num_rows == 1
 
 
-def test_nothing_can_be_written(shop):
+def test_the_session_is_read_only(shop):
     shop.execute("CREATE TABLE shop.a AS SELECT 1 AS n", "CREATE SEQUENCE shop.ids")
 
     warehouse = shop.open()
@@ -227,7 +229,7 @@ def test_nothing_can_be_written(shop):
     assert warehouse.rows(shop_model("a", "n")).read_all().num_rows == 1
 
 
-def test_a_model_that_was_not_built_says_which_command_builds_it_and_the_next_is_read(shop):
+def test_an_unbuilt_model_is_reported_with_the_command_and_the_next_one_is_read(shop):
     shop.execute("CREATE TABLE shop.a AS SELECT 1 AS n")
     warehouse = shop.open()
 
@@ -241,7 +243,7 @@ def test_a_model_that_was_not_built_says_which_command_builds_it_and_the_next_is
     assert warehouse.rows(shop_model("a", "n")).read_all().num_rows == 1
 
 
-def test_a_failure_in_the_middle_of_the_rows_holds_no_value(shop):
+def test_an_error_in_the_middle_of_the_rows_contains_no_value(shop):
     sql = "select case when g = 100000 then 'secret' else '1' end::int as n from generate_series(1, 100000) g"
 
     with pytest.raises(WarehouseError) as caught:
@@ -250,7 +252,7 @@ def test_a_failure_in_the_middle_of_the_rows_holds_no_value(shop):
     assert str(caught.value) == "read-failed: reading model `ephemeral_model` failed: the server rejected a row's value"
 
 
-def test_a_relation_that_may_not_be_read_asks_for_a_grant(shop):
+def test_a_missing_privilege_is_reported_with_the_grant_to_add(shop):
     shop.execute("DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN", "CREATE TABLE shop.a AS SELECT 1 AS n")
 
     with pytest.raises(WarehouseError, match="warehouse-denied") as caught:
@@ -289,17 +291,17 @@ def test_an_unreachable_server_is_named_without_the_password(postgres_server):
     assert "hush" not in str(caught.value)
 
 
-def test_a_user_that_is_unknown_is_refused_at_once(postgres_server):
+def test_an_unknown_user_is_reported_at_once(postgres_server):
     with pytest.raises(WarehouseError, match=r"warehouse-auth: PostgreSQL at .* refuses `nobody_here`"):
         postgres_server.open(user="nobody_here", retries=5)
 
 
-def test_a_database_that_is_unknown_is_named(postgres_server):
+def test_an_unknown_database_is_named(postgres_server):
     with pytest.raises(WarehouseError, match=r'warehouse-unreachable: .* database "nowhere" does not exist'):
         postgres_server.open(dbname="nowhere", retries=5)
 
 
-def test_the_profile_becomes_a_libpq_connection_string():
+def test_a_profile_becomes_a_libpq_connection_string():
     conninfo = build_conninfo(
         {
             "host": "db.example.com",
@@ -345,7 +347,7 @@ def test_infinity_stays_infinity(shop):
     assert rows[2] == (None, None, None, None)
 
 
-def test_a_double_that_is_nan_stays_nan(shop):
+def test_nan_stays_nan(shop):
     (row,) = shop.open().rows(ephemeral("select 'NaN'::float8 as n", "n")).read_all().to_pylist()
 
     assert math.isnan(row["n"])

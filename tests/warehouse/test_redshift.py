@@ -14,7 +14,7 @@ from dbt_stripe_sync.model.errors import WarehouseError
 pytest.importorskip("redshift_connector")
 
 
-def test_rows_arrive_exact(redshift, shop):
+def test_rows_are_read_exactly(redshift, shop):
     shop.execute(
         "CREATE TABLE shop.customers AS SELECT 9007199254740993 AS id, 12345678901234567.89::numeric(30, 2) AS credit, "
         "'100%'::text AS \"Note\", date '2026-02-28' AS day, timestamptz '2026-02-28 02:00+02' AS at, true AS b, "
@@ -46,7 +46,7 @@ def test_intervals_are_text_in_one_notation():
     assert CONVERTS[type_name(1190)](IntervalDayToSecond(90_061_500_000)) == "P1DT1H1M1.5S"
 
 
-def test_a_session_that_the_cluster_ended_is_a_lost_connection(redshift, shop):
+def test_a_session_ended_by_the_cluster_counts_as_a_lost_connection(redshift, shop):
     warehouse = redshift()
     warehouse.columns(ephemeral("SELECT 1 AS n", "n"))
     shop.execute(
@@ -70,7 +70,7 @@ def test_many_rows_are_fetched_in_batches_from_a_query_with_percent_signs(redshi
     assert table.column("n").to_pylist() == list(range(1, 25_001))
 
 
-def test_a_cluster_of_one_node_is_asked_for_fewer_rows_at_a_time(redshift, monkeypatch):
+def test_a_single_node_cluster_gets_smaller_fetches(redshift, monkeypatch):
     warehouse = redshift()
     fetched = warehouse._inner._fetched
     asked = []
@@ -92,7 +92,7 @@ def test_a_cluster_of_one_node_is_asked_for_fewer_rows_at_a_time(redshift, monke
     assert asked == [10_000, 1_000]
 
 
-def test_a_model_that_was_not_built_is_named_and_the_next_is_read(redshift, shop):
+def test_an_unbuilt_model_is_named_and_the_next_one_is_read(redshift, shop):
     shop.execute("CREATE TABLE shop.a AS SELECT 1 AS n")
     warehouse = redshift()
 

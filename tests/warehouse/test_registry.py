@@ -1,3 +1,5 @@
+"""Which reader a type of profile gets, and what to install if it is missing."""
+
 from __future__ import annotations
 
 import subprocess
@@ -27,7 +29,7 @@ def without(monkeypatch):
         ("redshift", "redshift_connector"),
     ],
 )
-def test_a_driver_that_is_missing_names_the_extra_that_brings_it(without, tmp_path, kind, driver):
+def test_a_missing_driver_is_reported_with_the_extra_to_install(without, tmp_path, kind, driver):
     without(driver)
 
     with pytest.raises(WarehouseError) as caught:
@@ -39,7 +41,7 @@ def test_a_driver_that_is_missing_names_the_extra_that_brings_it(without, tmp_pa
     assert problem.hint == f'pip install "dbt-stripe-sync[{kind}]"'
 
 
-def test_without_dbt_an_unknown_type_lists_what_needs_none(without, tmp_path):
+def test_without_dbt_an_unknown_type_lists_those_that_work_without_it(without, tmp_path):
     without("dbt")
 
     with pytest.raises(WarehouseError) as caught:
@@ -61,7 +63,7 @@ def test_without_dbt_an_unknown_type_lists_what_needs_none(without, tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "package"), [("trino", "dbt-trino"), ("mariadb", "dbt-mysql")])
-def test_an_adapter_that_is_not_installed_is_named_with_its_package(tmp_path, kind, package):
+def test_a_missing_adapter_is_reported_with_its_package(tmp_path, kind, package):
     pytest.importorskip("dbt.config.runtime")
 
     with pytest.raises(WarehouseError) as caught:

@@ -86,7 +86,7 @@ def readers(duckdb_file, postgres_server):
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=VALUES)
-def test_a_value_is_the_same_text_from_duckdb_and_from_postgres(readers, values):
+def test_a_value_has_the_same_text_from_duckdb_and_postgres(readers, values):
     sql = "SELECT " + ", ".join(f"{value} AS {name}" for name, value in values.items())
     of_duckdb, of_postgres = readers
 
@@ -104,7 +104,7 @@ def of_redshift(readers, redshift):
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=VALUES)
-def test_a_value_is_the_same_text_through_redshifts_connector(readers, of_redshift, values):
+def test_a_value_has_the_same_text_through_redshifts_connector(readers, of_redshift, values):
     # Redshift has two kinds of interval, of months and of days to seconds, and none that is both.
     names = [name for name in values if name != "span"]
     sql = "SELECT " + ", ".join(f"{values[name]} AS {name}" for name in names)
@@ -125,7 +125,7 @@ def other_readers(request, tmp_path, readers, through_dbt):
 @pytest.mark.timeout(900)
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=VALUES)
-def test_a_value_is_the_same_text_through_dbts_adapter(other_readers, values):
+def test_a_value_has_the_same_text_through_dbts_adapter(other_readers, values):
     # Their drivers make days of months, and a double of a 32-bit float.
     values = {name: value for name, value in values.items() if name not in {"span", "small"}}
     sql = "SELECT " + ", ".join(f"{value} AS {name}" for name, value in values.items())
@@ -147,7 +147,7 @@ def test_a_time_with_a_zone_is_utc_everywhere(readers):
 
 @pytest.mark.parametrize("kind", ["NUMERIC", "FLOAT8"])
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
-def test_a_postgres_number_that_is_not_finite_is_rejected_as_duckdbs(readers, kind, value):
+def test_postgres_infinity_and_nan_are_rejected_like_duckdbs(readers, kind, value):
     reason = "is not finite, but Stripe expects text"
 
     text, rendered, _ = texts_of(readers[1], f"SELECT CAST('{value}' AS {kind}) AS v", ["v"])["v"]
@@ -155,7 +155,7 @@ def test_a_postgres_number_that_is_not_finite_is_rejected_as_duckdbs(readers, ki
     assert (text, rendered) == (reason, reason)
 
 
-def test_zero_has_no_sign(readers):
+def test_negative_zero_is_zero(readers):
     for warehouse in readers:
         assert texts_of(warehouse, "SELECT CAST('-0' AS FLOAT8) AS v", ["v"])["v"][0] == "0"
 

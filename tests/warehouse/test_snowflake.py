@@ -1,3 +1,5 @@
+"""Snowflake: dbt's profile becomes options of the ADBC driver."""
+
 from __future__ import annotations
 
 import base64
@@ -28,7 +30,7 @@ def differing(settings, tmp_path, **arguments):
     return {name: value for name, value in built.items() if plain.get(name) != value}
 
 
-def test_an_account_becomes_options(tmp_path):
+def test_an_account_becomes_connection_options(tmp_path):
     assert snowflake.build_options(ACCOUNT | {"password": "hush"}, tmp_path) == {
         f"{OPTION}account": "my-org-acc",
         "username": "me",
@@ -86,7 +88,7 @@ def test_each_setting_becomes_the_drivers_own_option(tmp_path, settings, options
     assert differing(settings, tmp_path) == options
 
 
-def test_a_refresh_token_is_replaced_by_the_access_token_that_it_brought(tmp_path):
+def test_a_refresh_token_is_exchanged_for_an_access_token(tmp_path):
     settings = {"authenticator": "oauth", "token": "refresh", "oauth_client_id": "c", "oauth_client_secret": "s"}
 
     assert differing(settings, tmp_path, refreshed_token="access")[f"{CLIENT}auth_token"] == "access"
@@ -108,7 +110,7 @@ def test_a_refresh_token_is_replaced_by_the_access_token_that_it_brought(tmp_pat
         ),
     ],
 )
-def test_a_key_pair_in_each_of_its_forms_becomes_pem(tmp_path, settings, pem):
+def test_a_key_pair_in_any_form_becomes_pem(tmp_path, settings, pem):
     (tmp_path / "key.pem").write_text("-----BEGIN PRIVATE KEY-----\ny")
     (tmp_path / "key.der").write_bytes(b"k" * 60)
 
@@ -127,7 +129,7 @@ def test_a_key_pair_in_each_of_its_forms_becomes_pem(tmp_path, settings, pem):
         ({"private_key_path": "no.p8"}, "the snowflake profile's `private_key_path` names no.p8, which can't be read"),
     ],
 )
-def test_what_the_driver_cannot_do_is_reported(tmp_path, settings, summary):
+def test_unsupported_settings_are_reported(tmp_path, settings, summary):
     with pytest.raises(WarehouseError) as caught:
         snowflake.build_options(ACCOUNT | settings, tmp_path)
 
@@ -155,7 +157,7 @@ def test_columns_are_found_in_snowflakes_upper_case_and_keep_the_requested_name(
     assert warehouse.rows(source).read_all().to_pylist() == [{"id": 1, "email": "a@example.com"}]
 
 
-def test_a_relation_that_is_missing_is_named(shop):
+def test_a_missing_relation_is_named(shop):
     import adbc_driver_postgresql.dbapi as postgres
 
     connection = postgres.connect(f"host={shop.host} user=postgres dbname=postgres", autocommit=True)

@@ -47,7 +47,7 @@ def hashed_rows(engine, rows, salt="salt"):
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=ROWS)
-def test_rows_that_read_differently_have_different_hashes(engine, rows):
+def test_different_rows_have_different_hashes(engine, rows):
     check_one_hash_a_row(hashed_rows(engine, rows))
 
 
@@ -57,5 +57,5 @@ def test_each_column_by_itself_changes_the_hash(engine, row, others):
     check_one_hash_a_row(hashed_rows(engine, one_column_each(row, others)))
 
 
-def test_texts_hash_by_column_documents_hash_as_text_and_the_salt_matters(engine):
+def test_hashes_depend_on_the_column_and_the_salt_and_treat_documents_as_text(engine):
     check_all(engine[0], lambda rows, salt="salt": hashed_rows(engine, rows, salt))

@@ -76,7 +76,7 @@ def test_the_rows_that_differ_are_read_and_written(customers, read, queried):
     assert "unchanged" in customers.cli().out
 
 
-def test_counts_are_those_of_the_whole_model(customers):
+def test_counts_cover_the_whole_model(customers):
     customers.cli()
     write(customers, people(8, n1="x@example.com"))
     customers.do("INSERT INTO customers VALUES (NULL, 'nobody@example.com')")
@@ -101,7 +101,7 @@ def test_a_small_table_that_grows_stays_unchanged(customers, read, queried, monk
 
 
 @pytest.mark.parametrize("twice", [(3, "p3@example.com"), (3, "other@example.com")], ids=["same", "other"])
-def test_several_rows_of_one_key_are_found_though_one_is_unchanged(customers, twice):
+def test_a_duplicate_key_is_found_though_one_row_is_unchanged(customers, twice):
     customers.cli()
     write(customers, [*people(8), twice])
 
@@ -137,7 +137,7 @@ def test_beyond_a_number_of_differences_all_rows_are_read_at_once(customers, rea
     )
 
 
-def test_a_state_without_values_puts_no_secret_into_a_query(customers, queried):
+def test_a_state_without_values_sends_no_salt_to_the_warehouse(customers, queried):
     customers.set(store_values=False)
     customers.cli()
     queried.clear()
@@ -148,7 +148,7 @@ def test_a_state_without_values_puts_no_secret_into_a_query(customers, queried):
 
 
 @pytest.mark.parametrize("shop", ["postgres"], indirect=True)
-def test_a_server_without_the_hash_function_is_read_as_before(customers, queried):
+def test_a_server_without_the_hash_function_is_read_in_full(customers, queried):
     rename = "ALTER FUNCTION pg_catalog.{}(record, bigint) RENAME TO {}"
     customers.do(rename.format("hash_record_extended", "hash_of_another_name"))
     try:
@@ -160,7 +160,7 @@ def test_a_server_without_the_hash_function_is_read_as_before(customers, queried
     assert [set(columns) for columns in queried] == [{"id", "email"}] * 2
 
 
-def test_a_key_of_a_type_with_several_texts_is_compared_here(customers, queried):
+def test_a_key_whose_type_has_several_text_forms_is_compared_locally(customers, queried):
     customers.do("ALTER TABLE customers ALTER COLUMN id TYPE numeric")
     customers.cli()
     queried.clear()

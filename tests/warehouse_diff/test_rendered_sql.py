@@ -115,7 +115,7 @@ def test_each_engine_gets_the_expected_statements(kind):
 
 
 @pytest.mark.parametrize("kind", COMPARING)
-def test_each_engine_gets_statements_of_its_dialect(kind):
+def test_each_engine_gets_statements_in_its_dialect(kind):
     """Parsed as the engine's own words, with a text in quotes that ends where it should."""
     statements = parse(render(kind), dialect=DIALECTS[kind].sqlglot)
 
@@ -127,14 +127,14 @@ def test_each_kind_that_compares_has_one_dialect():
     assert set(COMPARING) == set(DIALECTS)
 
 
-def test_a_column_whose_texts_are_not_exact_is_compared_here():
+def test_a_column_without_an_exact_text_form_is_compared_locally():
     diffs = WarehouseRowDiffs(Described({**TYPES, "amount": "double precision"}), "redshift", "stripe_sync")
     assert "double precision" in diffs.reason_against(rows("redshift"))
     assert WarehouseRowDiffs(Described(TYPES), "redshift", "stripe_sync").reason_against(rows("redshift")) is None
 
 
 @pytest.mark.parametrize("type_", ["timestamp with time zone", "numeric", "double precision", "citext", "character(3)"])
-def test_a_key_whose_text_depends_on_the_engine_is_compared_here(type_):
+def test_a_key_whose_text_depends_on_the_engine_is_compared_locally(type_):
     diffs = WarehouseRowDiffs(Described({**TYPES, "term": type_}), "postgres", "stripe_sync")
     assert "key" in diffs.reason_against(rows("postgres"))
 

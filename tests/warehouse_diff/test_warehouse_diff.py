@@ -74,7 +74,7 @@ def test_a_plan_counts_all_rows_and_writes_nothing_to_the_warehouse(customers):
     assert marks(customers) == before
 
 
-def test_rows_that_were_not_accepted_are_found_again(customers, read):
+def test_rejected_rows_are_found_again(customers, read):
     """A row that is rejected, and one that Stripe refuses."""
     customers.cli()
     write(customers, people(8, n1="no address", n2="two@example.com"))
@@ -113,7 +113,7 @@ def test_removals_are_limited_by_the_share_of_all_rows(customers, read):
     assert len(emails(customers)) == 5
 
 
-def test_a_key_of_two_rows_is_found_though_neither_row_has_changed(customers):
+def test_a_duplicate_key_is_found_though_neither_row_has_changed(customers):
     customers.cli()
     write(customers, [*people(8), people(8)[0], (None, "nobody@example.com")])
 
@@ -206,7 +206,7 @@ def test_an_object_that_is_created_again_moves_the_rows_that_refer_to_it(shop, r
     assert shop.cli("plan").out == there.out
 
 
-def test_rows_that_refer_to_forgotten_objects_are_not_asked_for_once_those_are_found_again(shop, read):
+def test_rows_that_refer_to_forgotten_objects_are_read_until_those_are_found_again(shop, read):
     shop.rows("users", ("u1",), ("u2",), ("u3",), columns="id text")
     shop.sync("users", resource="customer", key="id", fields={"name": "id"})
     shop.rows("fees", *((f"f{number}", f"u{number % 3 + 1}") for number in range(9)), columns="id text, usr text")
@@ -451,7 +451,7 @@ def test_a_saved_plan_brings_the_copy_up_to_date(customers, read):
     assert read.take() == NO_CHANGE
 
 
-def test_retry_sends_only_what_was_left_undone(customers, read):
+def test_retry_sends_only_what_the_last_run_did_not_finish(customers, read):
     customers.cli()
     write(customers, people(8, n1="no address", n2="two@example.com"))
     customers.cli()
@@ -495,7 +495,7 @@ def test_one_sync_alone_can_be_compared_in_the_warehouse(customers, read):
     assert read.take() == NO_CHANGE
 
 
-def test_a_row_whose_object_has_become_that_of_another_row_is_found_though_its_change_failed(shop, read):
+def test_a_row_that_lost_its_object_to_another_row_is_found_though_its_change_failed(shop, read):
     """A coupon's own id moves from a row that a person forgot to another one, which has an old record."""
     columns = "id int, code text"
     fields = {"id": "code", "percent_off": {"value": 10}, "duration": {"value": "once"}}
@@ -525,7 +525,7 @@ def test_a_row_whose_object_has_become_that_of_another_row_is_found_though_its_c
     assert shop.plan()
 
 
-def test_a_row_that_takes_a_value_from_one_that_keeps_it_waits_for_a_later_plan(shop):
+def test_a_row_that_needs_a_value_still_in_use_waits_for_a_later_plan(shop):
     """The coupon that has the id now can't be deleted, since a promotion code that is rejected refers to it."""
     columns = "id int, code text"
     fields = {"id": "code", "percent_off": {"value": 10}, "duration": {"value": "once"}}

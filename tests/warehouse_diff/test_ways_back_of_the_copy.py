@@ -35,7 +35,7 @@ def on_postgres(tmp_path, stripe, postgres):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_the_grants_of_the_page_are_enough(on_postgres, read, which):
+def test_the_grants_on_the_page_are_enough(on_postgres, read, which):
     refused = on_postgres.cli()
     assert refused.exit_code == 0
     assert "warning[diff-not-written]" in refused.text
@@ -68,7 +68,7 @@ def test_locked_tables_do_not_block_the_run(on_postgres, monkeypatch):
     assert "every row is read" not in on_postgres.cli("plan").text
 
 
-def test_other_warehouses_are_refused_before_anything_is_sent(on_postgres):
+def test_unsupported_warehouses_are_rejected_before_anything_is_sent(on_postgres):
     on_postgres.write_profile({"type": "duckdb", "path": ":memory:", "schema": "main"})
     refused = on_postgres.cli()
     assert refused.exit_code == 2
@@ -82,7 +82,7 @@ def test_other_warehouses_are_refused_before_anything_is_sent(on_postgres):
     assert marks(on_postgres) == []
 
 
-def test_a_project_whose_rows_the_warehouse_neither_hashes_nor_compares_imports_nothing_of_it(tmp_path, stripe):
+def test_without_a_diff_in_the_warehouse_none_of_its_code_is_imported(tmp_path, stripe):
     shop = DuckDBBusiness(root=tmp_path / "shop", stripe=stripe)
     write(shop, people(8))
     shop.sync("customers", resource="customer", key="id", fields={"email": "email"})

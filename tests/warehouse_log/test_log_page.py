@@ -54,7 +54,7 @@ def test_the_page_works_from_setting_to_model(tmp_path, dbt_1, stripe):
     assert {stripe_id for _, stripe_id in rows} == {customer["id"] for customer in stripe.objects("customer")}
 
 
-def test_rows_join_by_several_columns_as_the_page_says(logged):
+def test_rows_join_on_several_columns_as_the_page_says(logged):
     logged.rows("prices", ("pro", 1, "Pro"), ("pro", 12, "Pro a year"), columns="plan text, term int, name text")
     logged.sync("prices", resource="product", key=["plan", "term"], fields={"name": "name"})
     logged.cli()
@@ -68,7 +68,7 @@ def test_rows_join_by_several_columns_as_the_page_says(logged):
     assert sorted(term for term, _ in rows) == [1, 12]
 
 
-def test_the_schema_of_the_page_is_where_the_log_goes(logged):
+def test_the_log_goes_to_the_schema_that_the_page_names(logged):
     logged.set(**settings(SCHEMA))
 
     logged.cli()
@@ -89,7 +89,7 @@ def test_after_a_lost_state_the_log_continues_as_the_page_says(logged):
 
 
 @pytest.mark.parametrize("grants", [GRANT, GRANT_SCHEMA], ids=["makes the schema", "is given one"])
-def test_the_grants_of_the_page_are_enough(on_postgres, grants):
+def test_the_grants_on_the_page_are_enough(on_postgres, grants):
     shop = on_postgres
     shop.do(
         "DROP ROLE IF EXISTS dbt",

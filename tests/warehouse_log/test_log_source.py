@@ -92,7 +92,7 @@ def test_dbt_2_reads_the_source_too(club, dbt_2):
 
 
 @pytest.mark.telling
-def test_the_source_is_written_once_and_overwrites_no_foreign_file(club):
+def test_the_source_is_written_once_and_never_overwrites_another_file(club):
     club.dbt("parse")
 
     first, second = club.cli("log", "source"), club.cli("log", "source")

@@ -36,7 +36,7 @@ def test_each_row_has_its_stripe_id_in_the_warehouse(logged):
     assert {row[3] for row in objects} == ids(logged.stripe, "customer") | ids(logged.stripe, "product")
 
 
-def test_rows_join_by_the_parts_of_a_key(logged):
+def test_rows_join_on_the_parts_of_a_key(logged):
     logged.cli()
 
     array = "[p.plan, p.term]" if logged.profile["type"] == "duckdb" else "ARRAY[p.plan, p.term]"
@@ -62,7 +62,7 @@ def test_a_run_is_logged_with_each_of_its_changes(logged):
     assert run_id in logged.cli("runs").out
 
 
-def test_a_second_run_adds_itself_and_nothing_else(logged):
+def test_an_unchanged_second_run_adds_only_a_row_for_itself(logged):
     logged.cli()
     before = logged.logs()
 
@@ -118,7 +118,7 @@ def test_rejected_rows_are_logged_by_code_and_key_and_without_values(logged):
     assert status == "partial"
 
 
-def test_a_log_that_begins_late_has_all_earlier_runs(logged):
+def test_a_log_turned_on_later_includes_all_earlier_runs(logged):
     logged.settings.pop("log")
     logged.write_project()
     logged.cli()
@@ -133,7 +133,7 @@ def test_a_log_that_begins_late_has_all_earlier_runs(logged):
     assert [len(logged.log(table)) for table in ("runs", "changes", "objects")] == [2, 6, 5]
 
 
-def test_a_dropped_table_is_written_again_completely(logged):
+def test_a_dropped_table_is_rewritten_in_full(logged):
     logged.cli()
     people(logged, (1, "x@example.com"))
     logged.cli()
@@ -147,7 +147,7 @@ def test_a_dropped_table_is_written_again_completely(logged):
         assert logged.logs() == before
 
 
-def test_rows_that_someone_deleted_from_the_objects_return(logged):
+def test_deleted_rows_of_the_objects_table_are_restored(logged):
     logged.cli()
     before = logged.logs()
     schema = f'"{logged.schema}_stripe_sync"'
@@ -181,7 +181,7 @@ def test_a_run_writes_only_the_objects_that_it_changed(logged, monkeypatch):
     assert logged.logs() == logs
 
 
-def test_objects_that_someone_deleted_return_with_the_next_change(logged):
+def test_the_next_change_restores_deleted_rows_of_the_objects_table(logged):
     logged.cli()
     schema = f'"{logged.schema}_stripe_sync"'
     logged.do(f"DELETE FROM {schema}.objects WHERE key = '2'")
@@ -199,7 +199,7 @@ def test_tables_exist_before_the_first_run(logged):
     assert all(not rows for rows in logged.logs().values())
 
 
-def test_a_record_that_is_forgotten_leaves_the_objects_with_the_next_log(logged):
+def test_the_next_log_drops_a_forgotten_record_from_the_objects_table(logged):
     logged.cli()
     logged.cli("state", "forget", "customers", "2")
 
@@ -208,7 +208,7 @@ def test_a_record_that_is_forgotten_leaves_the_objects_with_the_next_log(logged)
     assert [key for (key,) in logged.log("objects", "key")] == ["1", "3", '["pro","m"]', '["pro","y"]']
 
 
-def test_the_schema_has_the_name_that_the_settings_give(logged):
+def test_the_schema_is_named_as_in_the_settings(logged):
     logged.set(log_schema="Billing log")
     assert logged.cli().exit_code == 0
 
@@ -217,7 +217,7 @@ def test_the_schema_has_the_name_that_the_settings_give(logged):
     assert 'schema: "Billing log"' in (logged.root / "models" / "stripe_sync_source.yml").read_text()
 
 
-def test_the_log_of_another_state_is_left_alone_until_it_is_taken_over(logged):
+def test_another_states_log_is_left_alone_until_it_is_taken_over(logged):
     logged.cli()
     before = logged.logs()
     logged.state.unlink()
@@ -262,7 +262,7 @@ def test_the_log_of_a_newer_version_is_left_alone(logged):
     assert len(logged.log("runs")) == 1
 
 
-def test_a_run_without_a_log_imports_nothing_of_it(customers):
+def test_a_run_without_a_log_imports_none_of_its_code(customers):
     script = textwrap.dedent(f"""
         import sys
         from pathlib import Path
@@ -287,7 +287,7 @@ def test_a_run_without_a_log_imports_nothing_of_it(customers):
         ({"type": "duckdb", "path": "md:shop"}, "a DuckDB database that is not a local file"),
     ],
 )
-def test_other_warehouses_are_refused_before_anything_is_sent(on_duckdb, profile, what):
+def test_unsupported_warehouses_are_rejected_before_anything_is_sent(on_duckdb, profile, what):
     on_duckdb.write_profile(profile)
 
     for command in ("parse", "run"):
@@ -299,7 +299,7 @@ def test_other_warehouses_are_refused_before_anything_is_sent(on_duckdb, profile
 
 
 @pytest.mark.parametrize("settings", [{"log": "files"}, {"log": True}, {"log_schema": "x" * 64}, {"log_schema": ""}])
-def test_settings_that_are_invalid_are_refused(on_duckdb, settings):
+def test_invalid_settings_are_rejected(on_duckdb, settings):
     on_duckdb.set(**settings)
 
     assert "error[bad-setting]" in on_duckdb.cli("parse").text
