@@ -31,7 +31,7 @@ def slow(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """The report and the status page in Chromium."""
+    """The report, the status page and the documentation in Chromium."""
     session.run("pytest", "-m", "browser", *session.posargs)
 
 

@@ -2,6 +2,7 @@
 // In characters: what a column has room for beside two others, and what may break if it has to.
 const WIDE = 30;
 const LONG = 20;
+const IN_ADDRESSES = /(?<=[/_])(?=\w)/;
 
 document.addEventListener("DOMContentLoaded", () => {
   for (const table of document.querySelectorAll(".md-typeset table:not([class])")) {
@@ -12,7 +13,13 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
   for (const link of document.querySelectorAll(".md-typeset td a")) {
-    if (!link.children.length) link.replaceChildren(...breakable(link.textContent, /(?<=[/_])(?=\w)/));
+    if (!link.children.length) link.replaceChildren(...breakable(link.textContent, IN_ADDRESSES));
+  }
+  for (const cell of document.querySelectorAll(".md-typeset td")) {
+    for (const text of [...cell.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE)) {
+      const words = text.data.split(/(\s+)/);
+      text.replaceWith(...words.flatMap((word) => (word.length > WIDE ? breakable(word, IN_ADDRESSES) : [word])));
+    }
   }
   for (const code of document.querySelectorAll(".md-typeset :not(pre) > code")) {
     const words = code.textContent.split(/(\s+)/);
