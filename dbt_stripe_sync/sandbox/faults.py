@@ -126,7 +126,10 @@ class Fault(Struct, frozen=True, kw_only=True):
     @staticmethod
     def from_json(values: dict[str, Any]) -> Fault:
         """The reverse of `as_json`. Raises `ValueError` or `TypeError` if the values aren't a valid fault."""
-        fault = Fault(**{**values, "kind": FaultKind(values["kind"])})
+        kinds = {kind.value: kind for kind in FaultKind}
+        if values.get("kind") not in kinds:
+            raise ValueError(f"`kind` must be one of {', '.join(kinds)}")
+        fault = Fault(**{**values, "kind": kinds[values["kind"]]})
         re.compile(fault.path or "")
         return fault
 

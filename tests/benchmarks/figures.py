@@ -124,10 +124,10 @@ class Figures:
         first = self.peers[0]
         return [
             "",
-            "## Beside a general tool",
+            "## Compared with a general tool",
             "",
             "Both programs read the same table of a DuckDB file and send its rows to the same local server,",
-            "which answers at once. drt sends the rows that are newer than the last one it sent. It keeps no",
+            "which answers immediately. drt sends the rows that are newer than the last one it sent. It keeps no",
             "record of a row, so it has nothing to compare with, to recover from, or to remove.",
             "",
             f"| | {first.ours} | {first.theirs} |",

@@ -1,4 +1,4 @@
-"""Beside a general tool for reverse ETL: the same rows of DuckDB to the same local HTTP server, first and unchanged.
+"""Compared with a general tool for reverse ETL: the same DuckDB rows to the same local server, first and unchanged.
 
 drt posts the rows that are newer than the last ones it posted; it keeps nothing of a row, so what is measured is speed.
 """

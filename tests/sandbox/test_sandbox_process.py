@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import urllib.request
 
 import pytest
 import stripe
+from doc_blocks import blocks
 
 from dbt_stripe_sync.sandbox import Fault, Sandbox
 
@@ -81,6 +83,7 @@ def test_the_controls_work_on_a_sandbox_in_another_process(start):
         ("/nothing", "GET", None, 404),
         ("/objects/nothing", "GET", None, 400),
         ("/faults", "POST", {"kind": "meteor"}, 400),
+        ("/faults", "POST", {"method": "POST"}, 400),
         ("/clock", "POST", {"advance": -1}, 400),
     ],
 )
@@ -88,8 +91,20 @@ def test_an_unknown_control_is_an_error(sandbox, path, method, body, status):
     with pytest.raises(urllib.error.HTTPError) as answer:
         control(sandbox.url, path, method, body)
     assert answer.value.code == status
-    assert json.loads(answer.value.read())["error"]
+    error = json.loads(answer.value.read())["error"]
+    assert error
+    assert path != "/faults" or "`kind` must be one of latency, status, rate_limited," in error
     answer.value.close()
+
+
+def test_the_fault_on_the_page_can_be_injected(sandbox):
+    (block,) = (block for block in blocks("sandbox.md") if "/_sandbox/faults" in block)
+    given = json.loads(shlex.split(block)[2])
+
+    control(sandbox.url, "/faults", "POST", given)
+
+    (pending,) = control(sandbox.url, "/faults")["data"]
+    assert pending.items() >= given.items()
 
 
 def test_a_file_that_is_not_a_data_file_is_left_alone(tmp_path):
