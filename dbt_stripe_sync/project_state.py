@@ -135,7 +135,7 @@ class ProjectState:
     def move(self, old: str, new: str, *, keep_tags: bool = False) -> int:
         """Rename a sync's records, and return how many there are.
 
-        The next plan rewrites the tag of each object, unless `keep_tags`: a lost state could not be rebuilt from tags
+        The next run updates the tag of each object, unless `keep_tags`: a lost state could not be rebuilt from tags
         with the old name.
         """
         with self.open() as state:

@@ -105,7 +105,7 @@ def settle(project: Project, screen: Screen, *, sync: str, key: str) -> int:
 def move(project: Project, screen: Screen, *, old: str, new: str, keep_tags: bool) -> int:
     """Move records after a sync was renamed in YAML from OLD to NEW.
 
-    The next plan rewrites the tag in the metadata of each object, one call for each.
+    The next run updates the tag in the metadata of each object, with one call for each.
     """
     count = project.state.move(old, new, keep_tags=keep_tags)
     screen.say([f"Moved {count:,} {_records(count)} from `{old}` to `{new}`."])

@@ -142,7 +142,7 @@ def add_former_ids(session: Session, rows: Sequence[tuple[str, str, str]]) -> No
 def rename_records(session: Session, old: str, new: str, *, retag: bool) -> None:
     """Rename a sync's records.
 
-    Inside a transaction. With `retag`, the next plan rewrites the tag of each object, including those that are still
+    Inside a transaction. With `retag`, the next run updates the tag of each object, including those that are still
     waiting for an earlier rename. Without it, all tags stay unchanged.
     """
     path = f'$."{TAGGED_AS}"'

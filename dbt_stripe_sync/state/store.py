@@ -346,7 +346,7 @@ class StateStore:
             return saved.remove_records(self._session, [(sync, key) for key in gone]) + len(only_open)
 
     def rename_sync(self, old: str, new: str, *, retag: bool) -> None:
-        """Rename a sync's records; with `retag`, the next plan rewrites their objects' tags."""
+        """Rename a sync's records; with `retag`, the next run updates their objects' tags."""
         with self._session.transaction():
             saved.rename_records(self._session, old, new, retag=retag)
 
