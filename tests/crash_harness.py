@@ -359,7 +359,7 @@ def kill_saved_plans(shop: Shop, points: Sequence[str]) -> None:
         assert shop.run(command=("apply", str(plan)))
 
 
-def let_live(shop: Shop) -> None:
+def run_uninterrupted(shop: Shop) -> None:
     """All generations without a kill."""
     for number in range(GENERATIONS):
         shop.write(number)

@@ -488,7 +488,7 @@ LATE = 30 * 86_400
 
 
 @pytest.fixture
-def late(business, clock):
+def lagging(business, clock):
     """A large account whose search is a month behind, and a sync of one row of which the state is lost."""
     with Sandbox(port=0, search_delay=LATE) as stripe:
         business.stripe = stripe
@@ -502,69 +502,69 @@ def late(business, clock):
         yield business
 
 
-def test_objects_of_a_lost_state_are_found_however_far_search_lags(late):
-    late.state.unlink()
+def test_objects_of_a_lost_state_are_found_however_far_search_lags(lagging):
+    lagging.state.unlink()
 
-    ran = run(late)
+    ran = run(lagging)
 
-    assert late.write_calls() == []
+    assert lagging.write_calls() == []
     assert "compared with all existing objects (4 pages listed)" in ran.out
-    assert late.stripe.count("customer") == 351
+    assert lagging.stripe.count("customer") == 351
 
 
-def test_a_forgotten_row_finds_its_object_in_one_read_however_far_search_lags(late):
-    people(late, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"))
-    run(late)
-    assert late.cli("state", "forget", "people", "c1").exit_code == 0
-    late.write_calls()
+def test_a_forgotten_row_finds_its_object_in_one_read_however_far_search_lags(lagging):
+    people(lagging, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"))
+    run(lagging)
+    assert lagging.cli("state", "forget", "people", "c1").exit_code == 0
+    lagging.write_calls()
 
-    run(late)
+    run(lagging)
 
-    reads = [line.path for line in late.stripe.requests() if line.method == "GET" and "/customers" in line.path]
-    assert late.write_calls() == []
+    reads = [line.path for line in lagging.stripe.requests() if line.method == "GET" and "/customers" in line.path]
+    assert lagging.write_calls() == []
     assert len([path for path in reads if path.startswith("/v1/customers/cus_")]) == 1
     assert "/v1/customers/search" not in reads
-    assert late.stripe.count("customer") == 352
+    assert lagging.stripe.count("customer") == 352
 
 
-def test_a_forgotten_sync_finds_its_objects_by_their_ids(late):
-    assert late.cli("state", "forget", "people", "--all").exit_code == 0
+def test_a_forgotten_sync_finds_its_objects_by_their_ids(lagging):
+    assert lagging.cli("state", "forget", "people", "--all").exit_code == 0
 
-    run(late)
+    run(lagging)
 
-    assert late.write_calls() == []
-    assert late.stripe.count("customer") == 351
+    assert lagging.write_calls() == []
+    assert lagging.stripe.count("customer") == 351
 
 
 @pytest.mark.parametrize("how", ["deleted", "without its tag"])
-def test_a_forgotten_row_whose_object_now_belongs_to_another_gets_a_new_one(late, how):
-    people(late, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"))
-    run(late)
-    (mine,) = [c["id"] for c in late.stripe.objects("customer") if c["email"] == "a@example.com"]
-    assert late.cli("state", "forget", "people", "c1").exit_code == 0
+def test_a_forgotten_row_whose_object_now_belongs_to_another_gets_a_new_one(lagging, how):
+    people(lagging, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"))
+    run(lagging)
+    (mine,) = [c["id"] for c in lagging.stripe.objects("customer") if c["email"] == "a@example.com"]
+    assert lagging.cli("state", "forget", "people", "c1").exit_code == 0
     if how == "deleted":
-        by_hand(late).customers.delete(mine)
+        by_hand(lagging).customers.delete(mine)
     else:
-        by_hand(late).customers.update(mine, {"metadata": {"dbt_stripe_sync": ""}})
-    late.write_calls()
+        by_hand(lagging).customers.update(mine, {"metadata": {"dbt_stripe_sync": ""}})
+    lagging.write_calls()
 
-    run(late)
+    run(lagging)
 
-    assert late.write_calls() == ["POST /v1/customers"]
+    assert lagging.write_calls() == ["POST /v1/customers"]
 
 
-def test_a_forgotten_row_is_not_created_again_if_stripe_cannot_be_searched(late):
-    people(late, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"))
-    run(late)
-    assert late.cli("state", "forget", "people", "c1").exit_code == 0
-    late.stripe.inject(Fault.status_code(503, method="GET", path="^/v1/customers/cus_", count=None))
-    late.write_calls()
+def test_a_forgotten_row_is_not_created_again_if_stripe_cannot_be_searched(lagging):
+    people(lagging, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"))
+    run(lagging)
+    assert lagging.cli("state", "forget", "people", "c1").exit_code == 0
+    lagging.stripe.inject(Fault.status_code(503, method="GET", path="^/v1/customers/cus_", count=None))
+    lagging.write_calls()
 
-    ran = late.cli()
+    ran = lagging.cli()
 
     assert ran.exit_code == 1
     assert "error[lookup-failed]" in ran.text
-    assert late.write_calls() == []
+    assert lagging.write_calls() == []
 
 
 def test_without_access_to_search_everything_is_listed(business, clock):

@@ -129,7 +129,7 @@ def test_a_quote_is_finalized_and_accepted(business):
 
 
 @pytest.fixture
-def one_too_many(billed):
+def surplus_item(billed):
     """A draft of two items, of which one is to go before the invoice is finalized."""
     bills, lines = (billed.models[name]["meta"]["stripe_sync"] for name in ("bills", "lines"))
     billed.sync("bills", **{**bills, "options": {}})
@@ -140,22 +140,22 @@ def one_too_many(billed):
     return billed
 
 
-def test_removed_items_leave_the_invoice_before_it_is_finalized(one_too_many):
-    ran = one_too_many.cli()
+def test_removed_items_leave_the_invoice_before_it_is_finalized(surplus_item):
+    ran = surplus_item.cli()
 
-    (invoice,) = one_too_many.stripe.objects("invoice")
+    (invoice,) = surplus_item.stripe.objects("invoice")
     assert ran.exit_code == 0, ran.text
     assert (invoice["status"], invoice["total"]) == ("open", 500)
 
 
-def test_finalization_waits_while_an_item_cannot_be_removed(one_too_many):
-    one_too_many.stripe.inject(Fault.status_code(400, method="DELETE", count=1))
+def test_finalization_waits_while_an_item_cannot_be_removed(surplus_item):
+    surplus_item.stripe.inject(Fault.status_code(400, method="DELETE", count=1))
 
-    first = one_too_many.cli()
-    (draft,) = one_too_many.stripe.objects("invoice")
-    second = one_too_many.cli()
+    first = surplus_item.cli()
+    (draft,) = surplus_item.stripe.objects("invoice")
+    second = surplus_item.cli()
 
-    (invoice,) = one_too_many.stripe.objects("invoice")
+    (invoice,) = surplus_item.stripe.objects("invoice")
     assert first.exit_code == 1
     assert (draft["status"], draft["total"]) == ("draft", 1200)
     assert second.exit_code == 0, second.text

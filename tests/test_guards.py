@@ -36,7 +36,7 @@ def leave(customers, condition):
 
 
 @pytest.fixture
-def leaving(customers):
+def two_removed(customers):
     """Three customers that were written, of whom two have left a model whose rows are deleted for good."""
     tag(customers, on_removed="delete")
     customers.cli()
@@ -48,50 +48,50 @@ def leaving(customers):
 # ── where a person must agree ────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_refused_run_is_listed_as_failed(leaving):
-    assert leaving.cli().exit_code == 2
+def test_a_refused_run_is_listed_as_failed(two_removed):
+    assert two_removed.cli().exit_code == 2
 
-    runs = [json.loads(line) for line in leaving.cli("runs", "--output", "json").out.splitlines()]
+    runs = [json.loads(line) for line in two_removed.cli("runs", "--output", "json").out.splitlines()]
     assert [run["status"] for run in runs] == ["failed", "succeeded"]
-    assert "confirmation-required" in leaving.cli("report", "--text").text
+    assert "confirmation-required" in two_removed.cli("report", "--text").text
 
 
-def test_permanent_removals_are_refused_if_nobody_can_be_asked(leaving):
-    ran = leaving.cli()
+def test_permanent_removals_are_refused_if_nobody_can_be_asked(two_removed):
+    ran = two_removed.cli()
 
     assert (ran.exit_code, ran.out) == (2, "")
     assert ran.err.endswith(NEEDS_AGREEMENT)
-    assert leaving.write_calls() == []
+    assert two_removed.write_calls() == []
 
 
-def test_the_plan_says_that_a_run_will_ask(leaving):
-    ran = leaving.cli("plan")
+def test_the_plan_says_that_a_run_will_ask(two_removed):
+    ran = two_removed.cli("plan")
 
     assert ran.exit_code == 0
     assert "note: `delete` can't be undone: `run` asks first unless you pass `--yes`" in ran.text
-    assert "can't be undone" not in leaving.cli("run", "--yes").text
+    assert "can't be undone" not in two_removed.cli("run", "--yes").text
 
 
-def test_every_sync_that_needs_confirmation_is_named_with_its_count(leaving):
-    leaving.rows("plans", ("solo", "Solo"), ("team", "Team"), columns="code text, name text")
-    leaving.sync("plans", resource="product", key="code", fields={"name": "name"}, on_removed="delete")
-    assert leaving.cli("run", "--select", "plans").exit_code == 0
-    leaving.table("plans", "SELECT * FROM plans WHERE code = 'solo'")
-    leaving.write_calls()
+def test_every_sync_that_needs_confirmation_is_named_with_its_count(two_removed):
+    two_removed.rows("plans", ("solo", "Solo"), ("team", "Team"), columns="code text, name text")
+    two_removed.sync("plans", resource="product", key="code", fields={"name": "name"}, on_removed="delete")
+    assert two_removed.cli("run", "--select", "plans").exit_code == 0
+    two_removed.table("plans", "SELECT * FROM plans WHERE code = 'solo'")
+    two_removed.write_calls()
 
-    ran = leaving.cli()
+    ran = two_removed.cli()
 
     assert ran.exit_code == 2
     assert "`delete` of 2 customer objects of `customers` can't be undone" in ran.text
     assert "`delete` of 1 product object of `plans` can't be undone" in ran.text
-    assert leaving.write_calls() == []
+    assert two_removed.write_calls() == []
 
 
-def test_yes_pre_approves_the_plan(leaving):
-    ran = leaving.cli("run", "--yes")
+def test_yes_pre_approves_the_plan(two_removed):
+    ran = two_removed.cli("run", "--yes")
 
     assert ran.exit_code == 0, ran.err
-    assert leaving.stripe.count("customer") == 1
+    assert two_removed.stripe.count("customer") == 1
 
 
 @pytest.mark.parametrize(
@@ -138,34 +138,34 @@ def test_yes_does_not_lift_a_limit(customers):
     assert customers.stripe.count("customer") == 3
 
 
-def test_a_retry_needs_the_same_confirmation(leaving):
-    leaving.table("customers", "SELECT 1 AS id, 'no address' AS email, 'Ann' AS name")
-    assert leaving.cli("run", "--yes").exit_code == 1
-    leaving.table("customers", "SELECT 5 AS id, 'e@example.com' AS email, 'Eve' AS name")
-    leaving.write_calls()
+def test_a_retry_needs_the_same_confirmation(two_removed):
+    two_removed.table("customers", "SELECT 1 AS id, 'no address' AS email, 'Ann' AS name")
+    assert two_removed.cli("run", "--yes").exit_code == 1
+    two_removed.table("customers", "SELECT 5 AS id, 'e@example.com' AS email, 'Eve' AS name")
+    two_removed.write_calls()
 
-    refused = leaving.cli("retry", first_run(leaving))
-    after = leaving.write_calls()
-    agreed = leaving.cli("retry", first_run(leaving), "--yes")
+    refused = two_removed.cli("retry", first_run(two_removed))
+    after = two_removed.write_calls()
+    agreed = two_removed.cli("retry", first_run(two_removed), "--yes")
 
     assert refused.exit_code == 2
     assert "error[confirmation-required]: `delete` of 1 customer object of `customers`" in refused.text
     assert after == []
     assert agreed.exit_code == 0, agreed.err
-    assert leaving.stripe.count("customer") == 0
+    assert two_removed.stripe.count("customer") == 0
 
 
-def test_a_refused_retry_is_sent_by_the_next_one(leaving):
-    leaving.stripe.inject(Fault.status_code(400, method="DELETE", count=2))
-    assert leaving.cli("run", "--yes").exit_code == 1
+def test_a_refused_retry_is_sent_by_the_next_one(two_removed):
+    two_removed.stripe.inject(Fault.status_code(400, method="DELETE", count=2))
+    assert two_removed.cli("run", "--yes").exit_code == 1
 
-    refused = leaving.cli("retry")
-    agreed = leaving.cli("retry", "--yes")
+    refused = two_removed.cli("retry")
+    agreed = two_removed.cli("retry", "--yes")
 
     assert refused.exit_code == 2
     assert "error[confirmation-required]: `delete` of 2 customer objects of `customers`" in refused.text
     assert agreed.exit_code == 0, agreed.err
-    assert leaving.stripe.count("customer") == 1
+    assert two_removed.stripe.count("customer") == 1
 
 
 def first_run(business):
@@ -174,23 +174,23 @@ def first_run(business):
     return next(line.split()[0] for line in lines if "partial" in line)
 
 
-def test_a_saved_plan_is_sent_without_confirmation(leaving, tmp_path):
+def test_a_saved_plan_is_sent_without_confirmation(two_removed, tmp_path):
     plan = tmp_path / "plan.jsonl"
-    leaving.cli("plan", "--out", str(plan))
+    two_removed.cli("plan", "--out", str(plan))
 
-    ran = leaving.cli("apply", str(plan))
+    ran = two_removed.cli("apply", str(plan))
 
     assert ran.exit_code == 0, ran.err
-    assert leaving.stripe.count("customer") == 1
+    assert two_removed.stripe.count("customer") == 1
 
 
-def test_a_dry_run_asks_nobody(leaving):
-    assert leaving.cli("run", "--dry-run").exit_code == 0
+def test_a_dry_run_asks_nobody(two_removed):
+    assert two_removed.cli("run", "--dry-run").exit_code == 0
 
 
-def test_python_confirms_by_a_value_or_by_a_function_that_sees_the_plan(leaving):
+def test_python_confirms_by_a_value_or_by_a_function_that_sees_the_plan(two_removed):
     project = Project(
-        ProjectOptions(project_dir=leaving.root, profiles_dir=leaving.root, stripe_url=leaving.stripe.url)
+        ProjectOptions(project_dir=two_removed.root, profiles_dir=two_removed.root, stripe_url=two_removed.stripe.url)
     )
     asked = []
 
@@ -202,14 +202,14 @@ def test_python_confirms_by_a_value_or_by_a_function_that_sees_the_plan(leaving)
         project.run()
     with pytest.raises(SyncError) as refused:
         project.run(agreed=agree)
-    left = leaving.stripe.count("customer")
+    left = two_removed.stripe.count("customer")
     report = project.run(agreed=agree)
 
     assert [problem.code for problem in (*by_default.value.problems, *refused.value.problems)] == [
         "confirmation-required"
     ] * 2
     assert asked == [(["2", "3"], [("customers", "delete", 2)])] * 2
-    assert (left, report.done["succeeded"], leaving.stripe.count("customer")) == (3, 2, 1)
+    assert (left, report.done["succeeded"], two_removed.stripe.count("customer")) == (3, 2, 1)
 
 
 # ── a person at a terminal ───────────────────────────────────────────────────────────────────────────────────────
@@ -262,8 +262,8 @@ class Terminal:
         return bool(more)
 
 
-def test_on_a_terminal_the_plan_is_shown_for_confirmation(leaving):
-    terminal = Terminal(leaving, "run")
+def test_on_a_terminal_the_plan_is_shown_for_confirmation(two_removed):
+    terminal = Terminal(two_removed, "run")
     terminal.wait_for("Send 2 changes, including `delete` of 2 in `customers`, which can't be undone? [y/N]")
     shown = terminal.text
     terminal.type("y\n")
@@ -271,7 +271,7 @@ def test_on_a_terminal_the_plan_is_shown_for_confirmation(leaving):
     assert terminal.end() == 0
     assert "2 to change" in shown
     assert "`delete` can't be undone" in " ".join(shown.split())
-    assert leaving.stripe.count("customer") == 1
+    assert two_removed.stripe.count("customer") == 1
 
 
 def test_a_first_run_without_a_command_asks_until_something_is_recorded(customers):
@@ -293,38 +293,38 @@ def test_a_first_run_without_a_command_asks_until_something_is_recorded(customer
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n"], ids=["no", "nothing"])
-def test_on_a_terminal_anything_but_a_yes_sends_nothing(leaving, answer):
-    terminal = Terminal(leaving, "run")
+def test_on_a_terminal_anything_but_a_yes_sends_nothing(two_removed, answer):
+    terminal = Terminal(two_removed, "run")
     terminal.wait_for("[y/N]")
     terminal.type(answer)
 
     assert terminal.end() == 2
     assert "error[not-confirmed]:" in terminal.text
     assert "nothing was sent, because the answer was no" in terminal.text
-    assert leaving.write_calls() == []
-    (status, *_) = json.loads(leaving.cli("runs", "--output", "json").out.splitlines()[0])["status"].split()
+    assert two_removed.write_calls() == []
+    (status, *_) = json.loads(two_removed.cli("runs", "--output", "json").out.splitlines()[0])["status"].split()
     assert status == "declined"
-    assert "Nothing was sent, because the answer was no (exit 2)." in leaving.cli("report", "--text").out
+    assert "Nothing was sent, because the answer was no (exit 2)." in two_removed.cli("report", "--text").out
 
 
-def test_ctrl_c_at_the_question_ends_the_run_at_once(leaving):
-    terminal = Terminal(leaving, "run")
+def test_ctrl_c_at_the_question_ends_the_run_at_once(two_removed):
+    terminal = Terminal(two_removed, "run")
     terminal.wait_for("[y/N]")
     time.sleep(0.1)
     terminal.interrupt()
 
     assert terminal.end() == 130
-    assert leaving.write_calls() == []
-    assert leaving.cli("run", "--yes").exit_code == 0
+    assert two_removed.write_calls() == []
+    assert two_removed.cli("run", "--yes").exit_code == 0
 
 
-def test_on_a_terminal_a_pre_approved_removal_needs_no_confirmation(leaving):
-    tag(leaving, limits={"max_removed": "70%"})
-    terminal = Terminal(leaving, "run")
+def test_on_a_terminal_a_pre_approved_removal_needs_no_confirmation(two_removed):
+    tag(two_removed, limits={"max_removed": "70%"})
+    terminal = Terminal(two_removed, "run")
 
     assert terminal.end() == 0
     assert "[y/N]" not in terminal.text
-    assert leaving.stripe.count("customer") == 1
+    assert two_removed.stripe.count("customer") == 1
 
 
 # ── limits ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -46,7 +46,7 @@ class Hasty(SystemClock):
 
 
 @pytest.fixture
-def hasty(monkeypatch):
+def without_waiting(monkeypatch):
     monkeypatch.setattr(api, "SystemClock", Hasty)
 
 
@@ -275,7 +275,7 @@ def test_a_plan_of_another_format_and_a_missing_plan_are_refused(planned, plan, 
     assert planned.cli("apply", str(plan)).exit_code == 0
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("without_waiting")
 def test_a_run_killed_with_a_call_in_flight_makes_the_plan_stale(planned, plan):
     planned.stripe.inject(Fault.cut(after_effect=True, path="^/v1/customers$", method="POST", count=None))
     lost = planned.cli("run", "--limit", "1")
@@ -401,7 +401,7 @@ def test_a_change_without_an_answer_is_settled_first_and_counted_once(billing, p
     check_that_all_is_there(billing, plan)
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("without_waiting")
 def test_a_change_still_without_an_answer_is_not_sent_again(billing, plan):
     billing.cli("plan", "--out", str(plan))
     billing.stripe.inject(Fault.status_code(500, after_effect=True, path="^/v1/customers$", method="POST", count=3))

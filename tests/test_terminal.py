@@ -34,7 +34,7 @@ def acting(text):
 
 
 @pytest.fixture
-def evil(business):
+def hostile(business):
     """Rows whose every cell tries something: the key, the values, a metadata's name."""
     rows = [(f"{EVIL}{number}", f"{key} {EVIL}", "not an address") for number, key in enumerate(KEYS)]
     business.rows("people", *rows, (KEYS[0], KEYS[1], KEYS[2]), columns="id text, name text, email text")
@@ -66,19 +66,19 @@ COMMANDS = (
 )
 
 
-def test_no_command_lets_a_cell_control_the_terminal_or_shows_a_key(evil):
+def test_no_command_lets_a_cell_control_the_terminal_or_shows_a_key(hostile):
     for command in COMMANDS:
-        ran = evil.cli(*command)
+        ran = hostile.cli(*command)
         assert acting(ran.out + ran.err) == set(), command
         assert "MarkedKey" not in ran.out + ran.err, command
-    for file in (evil.root / "target").glob("stripe_sync_*"):
+    for file in (hostile.root / "target").glob("stripe_sync_*"):
         assert "MarkedKey" not in file.read_text(), file
 
 
-def test_stripes_answers_cannot_control_the_terminal_either(evil):
-    evil.sync("people", resource="customer", key="id", fields={"name": "name", "email": "email"})
+def test_stripes_answers_cannot_control_the_terminal_either(hostile):
+    hostile.sync("people", resource="customer", key="id", fields={"name": "name", "email": "email"})
     for command in (("run",), ("report", "--text", "--show-values"), ("report", "--json", "--show-values"), ("retry",)):
-        ran = evil.cli(*command)
+        ran = hostile.cli(*command)
         assert acting(ran.out + ran.err) == set(), command
         assert "MarkedKey" not in ran.out + ran.err, command
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 from crash_counts import CRASH_COUNTS
-from crash_harness import ColdNursery, Nursery, SandboxProcess, Shop, let_live
+from crash_harness import ColdNursery, Nursery, SandboxProcess, Shop, run_uninterrupted
 from crash_shop import FEW, LEAST, SYNCS, TIED, TIMELESS
 
 
@@ -22,42 +22,42 @@ def nursery():
 def never_killed(tmp_path_factory, nursery, syncs):
     """A shop as it is when nothing is ever killed."""
     with closing(SandboxProcess()) as stripe:
-        shop = Shop.made_in(tmp_path_factory.mktemp("unharmed"), stripe, nursery)
+        shop = Shop.made_in(tmp_path_factory.mktemp("uninterrupted"), stripe, nursery)
         shop.syncs = tuple(syncs)
-        let_live(shop)
+        run_uninterrupted(shop)
         yield shop
 
 
 @pytest.fixture(scope="session")
-def unharmed(tmp_path_factory, nursery):
+def uninterrupted(tmp_path_factory, nursery):
     """The whole shop, never killed."""
     with never_killed(tmp_path_factory, nursery, SYNCS) as shop:
         yield shop
 
 
 @pytest.fixture(scope="session")
-def few_unharmed(tmp_path_factory, nursery):
+def few_uninterrupted(tmp_path_factory, nursery):
     """The same with few kinds of objects."""
     with never_killed(tmp_path_factory, nursery, FEW) as shop:
         yield shop
 
 
 @pytest.fixture(scope="session")
-def least_unharmed(tmp_path_factory, nursery):
+def least_uninterrupted(tmp_path_factory, nursery):
     """The same with the fewest kinds of objects."""
     with never_killed(tmp_path_factory, nursery, LEAST) as shop:
         yield shop
 
 
 @pytest.fixture(scope="session")
-def timeless_unharmed(tmp_path_factory, nursery):
+def timeless_uninterrupted(tmp_path_factory, nursery):
     """The same with those kinds that time leaves alone."""
     with never_killed(tmp_path_factory, nursery, TIMELESS) as shop:
         yield shop
 
 
 @pytest.fixture(scope="session")
-def tied_unharmed(tmp_path_factory, nursery):
+def tied_uninterrupted(tmp_path_factory, nursery):
     """The same with objects that change in a certain order."""
     with never_killed(tmp_path_factory, nursery, TIED) as shop:
         yield shop

@@ -35,10 +35,10 @@ def test_a_state_whose_creation_is_killed_is_created_by_the_next_run(few, points
 
 
 @pytest.mark.slow
-def test_thirty_kills_at_every_kind_of_instant_leave_no_trace(few_unharmed, few):
+def test_thirty_kills_at_every_kind_of_instant_leave_no_trace(few_uninterrupted, few):
     kill_all_along(few, KILLS_IN_THE_DEFAULT_RUN, seed=9)
 
-    few.check_like(few_unharmed)
+    few.check_like(few_uninterrupted)
     assert few.counts.kills >= KILLS_IN_THE_DEFAULT_RUN
 
 
@@ -56,25 +56,25 @@ def test_a_migration_that_is_killed_is_completed_by_the_next_run(few):
 
 
 @pytest.mark.slow
-def test_a_saved_plan_that_was_killed_in_the_middle_continues_with_the_same_file(few_unharmed, few):
+def test_a_saved_plan_that_was_killed_in_the_middle_continues_with_the_same_file(few_uninterrupted, few):
     kill_saved_plans(few, (ACTED, "after the intent is durable", "after the outcome is durable", SENT))
 
-    few.check_like(few_unharmed)
+    few.check_like(few_uninterrupted)
     assert few.counts.kills >= KILLS_OF_SAVED_PLANS
 
 
 @pytest.mark.slow
-def test_kills_between_steps_that_have_an_order_leave_no_trace(tied_unharmed, tied):
+def test_kills_between_steps_that_have_an_order_leave_no_trace(tied_uninterrupted, tied):
     kill_all_along(tied, KILLS_BETWEEN_STEPS, seed=14, points=SENDING)
 
-    tied.check_like(tied_unharmed)
+    tied.check_like(tied_uninterrupted)
 
 
 @pytest.mark.long
-def test_a_saved_plan_with_steps_that_have_an_order_continues_with_the_same_file(tied_unharmed, tied):
+def test_a_saved_plan_with_steps_that_have_an_order_continues_with_the_same_file(tied_uninterrupted, tied):
     kill_saved_plans(tied, (ACTED, "after the outcome is durable", SENT, ACTED))
 
-    tied.check_like(tied_unharmed)
+    tied.check_like(tied_uninterrupted)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_saved_plan_with_steps_that_have_an_order_continues_with_the_same_file
         *(pytest.param(f"^/v1/{kind}/", marks=pytest.mark.long) for kind in ("prices", "coupons", "promotion_codes")),
     ],
 )
-def test_owed_steps_are_done_once_however_often_their_runs_are_killed(tied_unharmed, tied, refused):
+def test_owed_steps_are_done_once_however_often_their_runs_are_killed(tied_uninterrupted, tied, refused):
     tied.write(0)
     tied.until_done()
     for number in (1, 2):
@@ -95,59 +95,59 @@ def test_owed_steps_are_done_once_however_often_their_runs_are_killed(tied_unhar
                 break
         tied.until_done()
 
-    tied.check_like(tied_unharmed, refused=True)
+    tied.check_like(tied_uninterrupted, refused=True)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(6))
-def test_chains_of_kills_between_steps_that_have_an_order_leave_no_trace(tied_unharmed, tied, seed):
+def test_chains_of_kills_between_steps_that_have_an_order_leave_no_trace(tied_uninterrupted, tied, seed):
     kill_all_along(tied, KILLS_OF_ONE_CHAIN, seed=300 + seed)
 
-    tied.check_like(tied_unharmed)
+    tied.check_like(tied_uninterrupted)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("point", SENDING)
-def test_a_saved_plan_that_was_killed_at_any_kind_of_instant_continues_with_the_same_file(unharmed, shop, point):
+def test_a_saved_plan_that_was_killed_at_any_kind_of_instant_continues_with_the_same_file(uninterrupted, shop, point):
     kill_saved_plans(shop, (point,) * 4)
 
-    shop.check_like(unharmed)
+    shop.check_like(uninterrupted)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(8))
-def test_chains_of_kills_at_chosen_instants_leave_no_trace(unharmed, shop, seed):
+def test_chains_of_kills_at_chosen_instants_leave_no_trace(uninterrupted, shop, seed):
     kill_all_along(shop, KILLS_OF_ONE_CHAIN, seed=seed)
 
-    shop.check_like(unharmed)
+    shop.check_like(uninterrupted)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("point", POINTS)
-def test_the_first_of_each_kind_of_instant_in_every_generation_leaves_no_trace(unharmed, shop, point):
+def test_the_first_of_each_kind_of_instant_in_every_generation_leaves_no_trace(uninterrupted, shop, point):
     for number in range(3):
         shop.write(number)
         shop.run(point, 1)
         shop.run(point, 2)
         shop.until_done()
 
-    shop.check_like(unharmed)
+    shop.check_like(uninterrupted)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
-def test_kills_at_random_times_leave_no_trace(unharmed, shop, seed):
+def test_kills_at_random_times_leave_no_trace(uninterrupted, shop, seed):
     kill_all_along(shop, KILLS_OF_ONE_CHAIN, seed=100 + seed, points=(ANY_TIME,))
 
-    shop.check_like(unharmed)
+    shop.check_like(uninterrupted)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
-def test_kills_with_a_day_between_them_leave_no_trace(timeless_unharmed, shop, seed):
+def test_kills_with_a_day_between_them_leave_no_trace(timeless_uninterrupted, shop, seed):
     shop.syncs = TIMELESS
     shop.passes_days = True
 
     kill_all_along(shop, KILLS_OF_ONE_CHAIN, seed=200 + seed)
 
-    shop.check_like(timeless_unharmed)
+    shop.check_like(timeless_uninterrupted)

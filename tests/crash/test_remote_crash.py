@@ -58,39 +58,39 @@ def remote(stores, shop):
     ],
     ids=["some kinds", "every kind"],
 )
-def test_kills_at_every_kind_of_instant_leave_no_trace_in_a_remote_state(least_unharmed, remote, kills, points):
+def test_kills_at_every_kind_of_instant_leave_no_trace_in_a_remote_state(least_uninterrupted, remote, kills, points):
     shop = remote("folder")
 
     kill_all_along(shop, kills, seed=31, points=points)
 
-    shop.check_like(least_unharmed)
+    shop.check_like(least_uninterrupted)
     assert shop.counts.kills >= kills
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
-def test_chains_of_kills_leave_no_trace_if_the_state_is_on_a_server(least_unharmed, remote, seed):
+def test_chains_of_kills_leave_no_trace_if_the_state_is_on_a_server(least_uninterrupted, remote, seed):
     shop = remote("moto")
 
     kill_all_along(shop, KILLS_OF_ONE_CHAIN, seed=400 + seed, points=(*SENDING, *STORING))
 
-    shop.check_like(least_unharmed)
+    shop.check_like(least_uninterrupted)
 
 
 @pytest.mark.object_stores
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", BUILT)
-def test_chains_of_kills_leave_no_trace_on_production_object_stores(least_unharmed, remote, name, seed):
+def test_chains_of_kills_leave_no_trace_on_production_object_stores(least_uninterrupted, remote, name, seed):
     shop = remote(name)
 
     kill_all_along(shop, KILLS_OF_ONE_CHAIN, seed=500 + seed, points=(*SENDING, *STORING))
 
-    shop.check_like(least_unharmed)
+    shop.check_like(least_uninterrupted)
 
 
 @pytest.mark.object_stores
 @pytest.mark.parametrize("name", BUILT)
-def test_each_kind_of_instant_in_every_generation_leaves_no_trace(least_unharmed, remote, name):
+def test_each_kind_of_instant_in_every_generation_leaves_no_trace(least_uninterrupted, remote, name):
     shop = remote(name)
 
     for number in range(3):
@@ -102,13 +102,13 @@ def test_each_kind_of_instant_in_every_generation_leaves_no_trace(least_unharmed
             shop.run(STORING[0], nth)
         shop.until_done()
 
-    shop.check_like(least_unharmed)
+    shop.check_like(least_uninterrupted)
 
 
 @pytest.mark.slow
-def test_a_saved_plan_continues_on_another_machine(least_unharmed, remote):
+def test_a_saved_plan_continues_on_another_machine(least_uninterrupted, remote):
     shop = remote("moto")
 
     kill_saved_plans(shop, (*SENDING[:4], *STORING[:2]))
 
-    shop.check_like(least_unharmed)
+    shop.check_like(least_uninterrupted)

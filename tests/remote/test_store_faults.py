@@ -32,7 +32,7 @@ def impatient(monkeypatch):
 
 
 @pytest.fixture
-def unfolded(shop, monkeypatch):
+def without_snapshot(shop, monkeypatch):
     """A state whose last run is in the log alone."""
     shop.cli()
     with monkeypatch.context() as patched:
@@ -77,17 +77,17 @@ def test_an_edited_head_is_detected_by_its_digest(shop, objects):
     refused(shop, "state-digest")
 
 
-def test_a_replaced_log_entry_is_detected(unfolded, objects):
+def test_a_replaced_log_entry_is_detected(without_snapshot, objects):
     entries = names(objects, "journal")
     objects.put(entries[-1], bytes(objects.get(entries[-2]).bytes()))
 
-    refused(unfolded, "state-digest")
+    refused(without_snapshot, "state-digest")
 
 
-def test_a_missing_log_entry_is_detected(unfolded, objects):
+def test_a_missing_log_entry_is_detected(without_snapshot, objects):
     objects.delete(names(objects, "journal")[-2])
 
-    refused(unfolded, "state-incomplete")
+    refused(without_snapshot, "state-incomplete")
 
 
 def test_a_store_restored_to_an_earlier_point_is_detected(shop, objects):

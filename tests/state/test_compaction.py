@@ -35,7 +35,7 @@ with open_state(Path(sys.argv[1]), identity=None, clock=StoppedClock(), retentio
 
 
 @pytest.fixture
-def sealed(opened):
+def without_values(opened):
     """A state that stores no values, opened as a run opens it."""
 
     def open_():
@@ -60,8 +60,8 @@ def has_values(path):
     return [name for name, data in files(path).items() if b"@example.com" in data]
 
 
-def test_values_of_settled_changes_are_nowhere_in_the_file(sealed, path):
-    with sealed() as state:
+def test_values_of_settled_changes_are_nowhere_in_the_file(without_values, path):
+    with without_values() as state:
         state.seal()
         send(state)
         assert isinstance(state.record("customers", "1").params["email"], Fingerprint)
@@ -69,32 +69,32 @@ def test_values_of_settled_changes_are_nowhere_in_the_file(sealed, path):
     assert state.left is None
     assert has_values(path) == []
     assert path.stat().st_mode & 0o077 == 0
-    with sealed() as state:
+    with without_values() as state:
         assert [record.key for record in state.list_records("customers")] == ["1"]
         assert state.serial > 0
 
 
-def test_only_open_intents_keep_their_exact_values(sealed, path):
-    with sealed() as state:
+def test_only_open_intents_keep_their_exact_values(without_values, path):
+    with without_values() as state:
         state.seal()
         send(state)
         state.commit([intent_of(change_of("2"))], [])
 
     assert b"1@example.com" not in files(path)[path.name]
-    with sealed() as state:
+    with without_values() as state:
         (intent,) = state.open_intents()
         assert intent.change == change_of("2")
         state.commit([], [outcome_of(intent.change, Status.REJECTED, None, intent_id=intent.id)])
     assert has_values(path) == []
 
 
-def test_a_run_without_changes_does_not_rewrite_the_file(sealed, path):
-    with sealed() as state:
+def test_a_run_without_changes_does_not_rewrite_the_file(without_values, path):
+    with without_values() as state:
         state.seal()
         send(state)
     before = path.stat().st_ino
 
-    with sealed() as state:
+    with without_values() as state:
         state.seal()
 
     assert path.stat().st_ino == before
@@ -109,9 +109,9 @@ def test_a_state_that_stores_values_is_not_rewritten(opened, path):
     assert has_values(path) == [path.name]
 
 
-def test_a_state_that_cannot_be_rewritten_stays_intact_and_is_rewritten_next_time(sealed, path):
+def test_a_state_that_cannot_be_rewritten_stays_intact_and_is_rewritten_next_time(without_values, path):
     in_the_way = path.with_name(f"{path.name}.fresh")
-    with sealed() as state:
+    with without_values() as state:
         state.seal()
         send(state)
         in_the_way.mkdir()
@@ -121,14 +121,14 @@ def test_a_state_that_cannot_be_rewritten_stays_intact_and_is_rewritten_next_tim
     assert has_values(path) == [path.name]
 
     in_the_way.rmdir()
-    with sealed() as state:
+    with without_values() as state:
         assert state.record("customers", "1") is not None
     assert state.left is None
     assert has_values(path) == []
 
 
-def test_a_kill_before_the_new_file_replaces_the_old_one_leaves_it_intact(sealed, path):
-    with sealed() as state:
+def test_a_kill_before_the_new_file_replaces_the_old_one_leaves_it_intact(without_values, path):
+    with without_values() as state:
         state.seal()
     command = [sys.executable, "-c", KILLED_IN_BETWEEN, str(path), str(Path(__file__).parent)]
     killed = subprocess.run(command, check=False, capture_output=True)
@@ -136,7 +136,7 @@ def test_a_kill_before_the_new_file_replaces_the_old_one_leaves_it_intact(sealed
     assert path.with_name(f"{path.name}.fresh").exists()
     assert has_values(path) == [path.name]
 
-    with sealed() as state:
+    with without_values() as state:
         assert [record.key for record in state.list_records("customers")] == ["1"]
 
     assert has_values(path) == []

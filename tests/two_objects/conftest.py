@@ -14,7 +14,7 @@ def shop(business):
 
 
 @pytest.fixture
-def quick(monkeypatch):
+def without_waiting(monkeypatch):
     """Runs whose waiting takes no time."""
     clock = FaultClock()
     monkeypatch.setattr(api, "SystemClock", lambda: clock)

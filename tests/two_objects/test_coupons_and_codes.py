@@ -170,7 +170,7 @@ def test_a_coupon_and_its_codes_that_leave_together_end_together(offers):
     offers.check_settled()
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("without_waiting")
 @pytest.mark.parametrize(
     ("method", "path"),
     [

@@ -81,7 +81,7 @@ def test_a_default_price_chosen_after_the_plan_was_made_ends_in_the_next_run(sho
     shop.check_settled()
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("without_waiting")
 @pytest.mark.parametrize(
     "fault",
     [Fault.forbidden, Fault.unauthorized, Fault.conflict, lambda **match: Fault.status_code(500, **match)],
@@ -274,7 +274,7 @@ def test_a_default_price_removed_with_its_product_stays_active_and_is_reported(s
     assert "default" in ran.text
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("without_waiting")
 @pytest.mark.parametrize(
     "fault",
     [Fault.forbidden, Fault.conflict, lambda **match: Fault.status_code(500, **match), Fault.cut],

@@ -14,7 +14,7 @@ from dbt_stripe_sync.sandbox import Fault
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("without_waiting")
 
 
 @dataclass(frozen=True)

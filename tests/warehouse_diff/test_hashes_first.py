@@ -172,7 +172,7 @@ def test_a_key_whose_type_has_several_text_forms_is_compared_locally(customers, 
 
 
 @pytest.fixture
-def quiet(customers, read, queried):
+def settled(customers, read, queried):
     """A project whose last run found nothing to change."""
     customers.cli()
     assert "unchanged" in customers.cli().out
@@ -181,8 +181,8 @@ def quiet(customers, read, queried):
     return customers
 
 
-def test_after_a_run_without_changes_one_digest_is_read(quiet, read, queried):
-    assert "8 unchanged" in quiet.cli().out
+def test_after_a_run_without_changes_one_digest_is_read(settled, read, queried):
+    assert "8 unchanged" in settled.cli().out
 
     assert queried == [(ROW_COUNT, DIGEST), (ROW_HASH, "id", "email")]
     assert read.take() == {"customers": 1}
@@ -201,10 +201,10 @@ def test_after_a_run_without_changes_one_digest_is_read(quiet, read, queried):
         ("UPDATE customers SET id = 4, email = 'p4@example.com' WHERE id = 3", (0, 1, 2)),
     ],
 )  # fmt: skip
-def test_a_digest_shows_each_kind_of_change(quiet, queried, change, expected):
-    quiet.do(change)
+def test_a_digest_shows_each_kind_of_change(settled, queried, change, expected):
+    settled.do(change)
 
-    (counts,) = json.loads(quiet.cli("plan", "--format", "json").out)["syncs"]
+    (counts,) = json.loads(settled.cli("plan", "--format", "json").out)["syncs"]
 
     assert queried[:2] == [(ROW_COUNT, DIGEST), HASHES]
     kinds = ("create", "update", "delete")
