@@ -1,4 +1,4 @@
-"""Follows docs/tutorial.md: writes its files, runs its commands in order, and compares their output."""
+"""docs/tutorial.md and docs/demo.md: their files are written, their commands run in order, and the output compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from business import ROOT
+from doc_blocks import blocks
 
+from dbt_stripe_sync.demo import run_demo
 from dbt_stripe_sync.sandbox import Sandbox
 
 PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
@@ -77,3 +79,14 @@ def test_the_tutorial_does_what_it_shows(tmp_path):
                     commands += 1
 
     assert commands > 12
+
+
+@pytest.mark.slow
+def test_the_demo_prints_what_its_page_shows(tmp_path):
+    (shown,) = (block for block in blocks("demo.md") if block.startswith("1. dbt build"))
+    printed: list[str] = []
+
+    assert run_demo(warehouse="duckdb", folder=tmp_path / "demo", say=printed.append) == 0
+
+    lines = "\n".join(printed).splitlines()
+    assert missing([line for line in shown.splitlines() if line.strip() != "…"], lines) == []
