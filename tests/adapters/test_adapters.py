@@ -137,16 +137,18 @@ def spark(tmp_path, environment_of):
 
 
 @pytest.fixture
-def trino(environment_of):
+def trino(tmp_path, environment_of):
     jars = environment_of("trino").parent / "jars"
     if shutil.which("java") is None or not jars.is_dir():
         pytest.skip("Java or Trino's jars are not here")
     port = free_port()
     program = ["java", "-Xmx1g", "-Duser.timezone=America/New_York", "-cp", f"{jars}/*"]
     source = Path(__file__).parent / "trino" / "TrinoServer.java"
-    server = subprocess.Popen([*program, source, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ready = tmp_path / "ready"
+    command = [*program, source, str(port), ready]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: listens(port), seconds=SPARK_SECONDS)
+        wait_until(ready.exists, seconds=SPARK_SECONDS)
         yield {"type": "trino", "method": "none", "host": "127.0.0.1", "port": port, "user": "me", "database": "memory"}
     finally:
         server.terminate()
