@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct, field, to_builtins
+from msgspec import Struct, field, json
 
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Severity
@@ -86,8 +86,8 @@ class RunSummary(Struct, frozen=True, kw_only=True):
         return f"run {self.run_id} ended {self.status}{f': {told}' if told else ''}"
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values that can be stored as JSON."""
-        values: dict[str, Any] = to_builtins(self)
+        """The same as JSON values. Airflow 3 stores a tuple as something other than a list."""
+        values: dict[str, Any] = json.decode(json.encode(self))
         return values
 
     def as_markdown(self) -> str:
