@@ -121,6 +121,24 @@ def test_a_project_that_changed_since_dbt_read_it_is_reported_even_next_to_a_fix
     assert "warning[stale-manifest]" in broken.text
 
 
+def test_links_to_nothing_and_folders_outside_the_project_stop_nothing(customers):
+    (customers.root / "models").mkdir()
+    (customers.root / "models" / ".#customers.sql").symlink_to("somebody@a-machine.4711")
+    (customers.root / "models" / ".#customers.yml").symlink_to("somebody@a-machine.4711")
+    project = customers.root / "dbt_project.yml"
+    project.write_text(json.dumps(json.loads(project.read_text()) | {"model-paths": ["models", "../shared"]}))
+    shared = customers.root.parent / "shared"
+    shared.mkdir(exist_ok=True)
+    (shared / "orders.sql").write_text("select 1")
+    (shared / "orders.yml").write_text("macros: [{name: m, meta: {stripe_sync: {}}}]")
+
+    ran = customers.cli("parse")
+
+    assert ran.exit_code == 0, ran.text
+    assert "it: `../shared/orders.sql`, `../shared/orders.yml`" in ran.text
+    assert "at ../shared/orders.yml, line 1" in ran.text
+
+
 @pytest.mark.slow
 def test_a_manifest_newer_than_every_file_gets_no_warning(customers):
     models = customers.root / "models"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from os.path import relpath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
@@ -68,7 +70,18 @@ def _changed_since(project: DbtProject, generated_at: str) -> list[str]:
         return []
     files = (file for folder in project.model_paths for file in sorted((project.root / folder).rglob("*")))
     read = (file for file in files if file.suffix in READ_BY_DBT and file.name not in NOT_OURS)
-    return [file.relative_to(project.root).as_posix() for file in read if file.stat().st_mtime > read_at]
+    return [Path(relpath(file, project.root)).as_posix() for file in read if _changed_at(file) > read_at]
+
+
+def _changed_at(file: Path) -> float:
+    """When a file was changed; 0 for a file that doesn't exist.
+
+    An editor's lock is a link to nothing, and its backup may vanish while the folder is read.
+    """
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0
 
 
 def parse_time(text: str) -> float | None:

@@ -5,6 +5,8 @@ Only files that contain the word are parsed.
 
 from __future__ import annotations
 
+from os.path import relpath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -18,7 +20,6 @@ from dbt_stripe_sync.model.errors import Location, Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from ruamel.yaml.nodes import Node
 
@@ -48,9 +49,17 @@ def find_unread(project: DbtProject, manifest: Manifest) -> Iterator[Problem]:
     known |= {node.name for copies in manifest.disabled.values() for node in copies}
     for folder in project.property_paths:
         for file in sorted((project.root / folder).rglob("*.y*ml")):
-            text = file.read_text(encoding="utf-8", errors="replace")
+            text = _text_of(file)
             if TAG in text:
-                yield from _find_in(text, file.relative_to(project.root), known)
+                yield from _find_in(text, Path(relpath(file, project.root)), known)
+
+
+def _text_of(file: Path) -> str:
+    """The text of a file, or nothing if it can't be read, such as an editor's lock, which is a link to nothing."""
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _find_in(text: str, file: Path, known: set[str]) -> Iterator[Problem]:
