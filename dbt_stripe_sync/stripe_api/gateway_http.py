@@ -40,6 +40,9 @@ BUSY_SECONDS = 1.0
 # A page of a hundred objects has a few MB. A longer answer isn't Stripe's, and would fill the memory.
 MOST_BYTES = 64 * 1024 * 1024
 
+# The SDK's telemetry would send an id that it keeps in the home folder, and would fail without a home folder.
+stripe.enable_telemetry = False
+
 log = logging.getLogger("dbt_stripe_sync.network")
 _CONNECTING = "no connection to {host} after {seconds:.0f} s"
 _WAITING = "connected to {host}, but no answer after {seconds:.0f} s"

@@ -470,3 +470,15 @@ def test_a_pace_above_the_limit_adapts_to_it():
         assert sandbox.count("customer") == sandbox.count("product") == 40
     assert {answer.verdict for answer in answers} == {Verdict.DONE}
     assert max(answer.attempts for answer in answers) > 1
+
+
+def test_nothing_is_kept_in_the_home_folder_and_none_is_needed(stripe, monkeypatch, tmp_path):
+    monkeypatch.setattr("stripe._telemetry_id._loaded", False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    stripe.account()
+    assert list(tmp_path.iterdir()) == []
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda user: {}[user])
+    assert stripe.account().id == "acct_sandbox"
