@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from business import run_cli
 from ruamel.yaml import YAML
 
 COLUMNS = "member int, home int, email text"
@@ -39,6 +40,17 @@ def check_that_it_is_synced(business):
     ran = business.cli()
     assert ran.exit_code == 0, ran.text
     return syncs
+
+
+@pytest.mark.parametrize("command", [("schema",), ("docs",)])
+def test_a_file_that_cannot_be_written_is_written_elsewhere(people, command):
+    (people.root / "models" / "file").write_text("no folder")
+    blocked, free = people.root / "models" / "file" / "out.yml", people.root / "models" / "out.yml"
+    run = run_cli if command == ("schema",) else people.cli
+    refused(run(*command, "--out", str(blocked)), "file-unusable")
+
+    assert run(*command, "--out", str(free)).exit_code == 0
+    assert free.is_file()
 
 
 def test_a_key_that_cannot_be_determined_is_asked_for(people):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dbt_stripe_sync.model.errors import Problem, SyncError
+from dbt_stripe_sync.model.errors import Location, Problem, SyncError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,8 @@ INTERRUPTED = 130
 # Each row that differs creates some dozen objects without cycles. With its default thresholds (700, 10, 10), Python
 # looks for cycles so often that a first plan takes 50% longer.
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
+# What a write to an open file can fail with, which doesn't name the file.
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 UNSUPPORTED = Problem(
     code="unsupported-system",
     summary="dbt-stripe-sync doesn't run on Windows: it needs POSIX locks and signals",
@@ -78,10 +80,23 @@ def _report(error: BaseException, arguments: Sequence[str] | None) -> int:
         return error.exit_code
     if isinstance(error, OSError) and error.errno == errno.EIO:
         return INTERRUPTED  # the terminal is gone, so nobody would read the rest
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _DISK):
+        print_problems([_unusable_file(error)], as_json=as_json)
+        return SyncError.exit_code
     if not as_json:
         raise error
     print_failure(error)
     return SyncError.exit_code
+
+
+def _unusable_file(error: OSError) -> Problem:
+    """The problem of a file that a command can't read or write."""
+    return Problem(
+        code="file-unusable",
+        summary=f"the file can't be read or written: {(error.strerror or type(error).__name__).lower()}",
+        where=Location(file=str(error.filename)) if error.filename is not None else Location(),
+        hint="check its path, its permissions and the space on its disk",
+    )
 
 
 def _is_json(arguments: Sequence[str] | None) -> bool:

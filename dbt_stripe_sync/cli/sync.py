@@ -290,11 +290,12 @@ def finish(report: RunReport, project: Project, screen: Screen, output: str | No
         screen.problems(report.problems)
         screen.lines([log_line("run_ended", "info" if has_succeeded else "error", **run_json.build_sums(report))])
     elif not (screen.is_quiet and has_succeeded):
+        missing = {problem.where.file for problem in report.problems if problem.code == "artifact-not-written"}
         lines = run_text.render_run(
             report,
             width=screen.width,
             color=screen.has_color,
-            artifacts=project.artifacts,
+            artifacts=[path for path in project.artifacts if str(path) not in missing],
             summary=project.summary,
         )
         screen.lines(lines)
