@@ -76,7 +76,8 @@ KEYS = (
 )
 _INTERVAL = re.compile(r"(\d{1,6}) ?([mhdw])")
 _INTERVAL_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_NAME = re.compile(r"[\w.-]{1,100}")
+MOST_NAME = 100
+_NAME = re.compile(rf"[\w.-]{{1,{MOST_NAME}}}")
 WHAT_CAN_BE = "`dbt-stripe-sync fields` lists what can be synced"
 
 
@@ -194,7 +195,8 @@ class _Parser(Struct):
                 "bad-name",
                 self.block.where.at_field("name"),
                 f"a sync can't be called `{name}`",
-                "use letters, digits, `_`, `-` and `.`; the name becomes part of each object's metadata",
+                f"set `name` to at most {MOST_NAME} letters, digits, `_`, `-` and `.`; it becomes part of each "
+                "object's metadata",
             )
 
     def _resource(self) -> Resource | None:
