@@ -9,7 +9,7 @@ import sys
 from urllib.request import Request, urlopen
 
 import pytest
-from business import ROOT
+from business import ROOT, run_cli
 
 from dbt_stripe_sync.sandbox import Sandbox
 
@@ -75,6 +75,18 @@ def test_a_run_whose_artifacts_do_not_fit_on_the_disk_succeeds_and_says_so(custo
     assert ran.exit_code == 0
     assert customers.stripe.count("customer") == 3
     assert "warning[artifact-not-written]" in ran.text
+    # The end of the output lists only files that exist.
+    assert ran.out.splitlines()[-1].endswith("/target/stripe_sync_results.json")
+
+
+@pytest.mark.parametrize("name", ["DBT_PROJECT_DIR", "DBT_ENGINE_PROJECT_DIR"])
+def test_the_project_may_be_named_in_the_environment_as_in_dbt(customers, name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(name, str(customers.root))
+
+    ran = run_cli("ls", "--output", "json")
+
+    assert json.loads(ran.out)["sync"] == "customers"
 
 
 @pytest.mark.telling

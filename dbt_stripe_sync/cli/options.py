@@ -23,6 +23,8 @@ Command = TypeVar("Command", bound="Callable[..., Any]")
 SENDING = frozenset({"run", "apply", "retry", "undo", "trigger"})
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
+# dbt 1.11 and later read the first one first.
+PROJECT_DIR = ["DBT_ENGINE_PROJECT_DIR", "DBT_PROJECT_DIR"]
 
 
 def _complete_selected(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -32,7 +34,7 @@ def _complete_selected(ctx: click.Context, param: click.Parameter, incomplete: s
 
 
 _PROJECT = (
-    click.option("--project-dir", type=FOLDER, envvar="DBT_PROJECT_DIR", help="Folder of dbt_project.yml [default: .]"),
+    click.option("--project-dir", type=FOLDER, envvar=PROJECT_DIR, help="Folder of dbt_project.yml [default: .]"),
     click.option("--profiles-dir", type=FOLDER, help="Folder of profiles.yml, searched as dbt does."),
     click.option("--profile", help="Profile to use instead of the project's."),
     click.option("--target", "-t", help="Target of the profile."),

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.dbt.project import dbt_variable
 from dbt_stripe_sync.dbt.run_results import FAILED, read_run_results
 from dbt_stripe_sync.model.errors import ConfigError, Problem
+from dbt_stripe_sync.model.home import with_home
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +29,7 @@ def find_dbt() -> Path:
     """
     named = os.environ.get(VARIABLE)
     if named:
-        found = shutil.which(Path(named).expanduser())
+        found = shutil.which(with_home(named))
     else:
         found = shutil.which("dbt", path=str(Path(sys.executable).parent)) or shutil.which("dbt")
     if not found:
@@ -84,6 +86,15 @@ def _stderr() -> int:
         return subprocess.PIPE
 
 
+def _find_state(project: DbtProject, chosen: Chosen) -> Path | None:
+    """The folder that `state:` compares with: dbt 1.x looks in the project's folder, dbt 2 in the current one."""
+    named = chosen.state or dbt_variable(os.environ, "STATE")
+    if not named:
+        return None
+    here = Path(named).absolute()
+    return here if here.is_dir() else project.root / named
+
+
 def start_dbt(
     project: DbtProject,
     chosen: Chosen,
@@ -102,7 +113,8 @@ def start_dbt(
     for flag, value in (("--profile", chosen.profile), ("--target", chosen.target), ("--vars", chosen.variables)):
         command += [flag, value] if value else []
     command += ["--target-path", str(chosen.target_path)] if chosen.target_path else []
-    command += ["--state", str(chosen.state.absolute())] if chosen.state else []
+    state = _find_state(project, chosen)
+    command += ["--state", str(state)] if state else []
     # The user's own program, with its arguments as a list: no shell interprets them.
     return subprocess.run(
         command,

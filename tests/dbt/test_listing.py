@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from pathlib import Path
 
 import pytest
 from dbt_projects import text_of
@@ -79,3 +80,28 @@ def test_unreadable_output_is_an_error(answer, manifest, tmp_path, monkeypatch):
     assert text_of(error.value).startswith(
         "error[unreadable-listing]: the output of `dbt ls` for the selector `state:modified` can't be read"
     )
+
+
+@pytest.mark.parametrize("is_variable", [False, True], ids=["option", "variable"])
+@pytest.mark.parametrize("place", ["here", "project"])
+def test_a_relative_state_folder_is_found_as_by_either_engine(place, is_variable, manifest, tmp_path, monkeypatch):
+    manifest.model("orders")
+    (manifest.root / "dbt_project.yml").write_text("name: shop\nprofile: shop\n")
+    (manifest.root / "profiles.yml").write_text("shop: {target: dev, outputs: {dev: {type: duckdb}}}")
+    here = tmp_path / "elsewhere"
+    for folder in (here, here / "prod" if place == "here" else manifest.root / "prod"):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    program = tmp_path / "recording-dbt"
+    program.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/arguments\necho \'{{"unique_id": "model.shop.orders"}}\'\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("DBT_STRIPE_SYNC_DBT", str(program))
+    if is_variable:
+        monkeypatch.setenv("DBT_STATE", "prod")
+    chosen = Chosen(profiles_dir=manifest.root, state=None if is_variable else Path("prod"))
+    asked = DbtLs(project=read_project(manifest.root, chosen), chosen=chosen, manifest=manifest.read())
+
+    assert asked.selector("state:modified") == {"model.shop.orders"}
+
+    found = here if place == "here" else manifest.root
+    assert f"--state {found / 'prod'}" in (tmp_path / "arguments").read_text()
