@@ -102,7 +102,7 @@ def check_account(workload: Workload, account: Account) -> None:
             Problem(
                 code="other-account",
                 summary=f"the key is of account `{account.id}`, and the settings name `{expected}`",
-                where=Location(file="dbt_project.yml", field="vars.stripe_sync.account"),
+                where=Location(file=workload.dbt.settings_file, field="vars.stripe_sync.account"),
                 hint="use a key of that account, or change the setting",
             )
         )
@@ -113,7 +113,7 @@ def opened_warehouse(dbt: DbtProject, *, connect_seconds: float | None = None) -
     """The warehouse of the project's target. Raises `WarehouseError`."""
     from dbt_stripe_sync.warehouse import TimeLimits, open_warehouse
 
-    settings, _ = parse_settings(dbt.settings)
+    settings, _ = parse_settings(dbt.settings, file=dbt.settings_file)
     limits = TimeLimits(
         connect_seconds=connect_seconds or settings.warehouse_connect_timeout,
         read_seconds=settings.warehouse_read_timeout,

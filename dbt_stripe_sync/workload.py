@@ -219,7 +219,7 @@ def load_bare_workload(options: ProjectOptions) -> Workload:
     Raises `ConfigError`.
     """
     dbt = read_project(options.project_dir, options.chosen)
-    settings, problems = parse_settings(dbt.settings)
+    settings, problems = parse_settings(dbt.settings, file=dbt.settings_file)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigError(problems)
     file = dbt.target_path / "manifest.json"
@@ -236,7 +236,7 @@ def load_workload(
     they could be read. With `may_be_wrong`, syncs with mistakes are left out instead, so that earlier runs can be read.
     """
     dbt = read_project(options.project_dir, options.chosen)
-    settings, problems = parse_settings(dbt.settings)
+    settings, problems = parse_settings(dbt.settings, file=dbt.settings_file)
     manifest = read_manifest(dbt.target_path / "manifest.json")
     catalog = read_catalog()
     parsed = parse_syncs(manifest.nodes, catalog, project=dbt.name)

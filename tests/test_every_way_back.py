@@ -89,6 +89,8 @@ WALKED = {
     "already-synced": "test_ways_back_authoring.py::test_a_second_sync_is_added_by_hand_with_names_for_both",
     "artifact-not-written": "test_ways_back_state.py::test_report_writes_artifacts_that_did_not_fit",
     "continued": "test_saved_plans.py::test_fail_fast_stops_and_the_same_file_continues_with_the_rest",
+    "two-profiles": "dbt/test_dbt_project.py::test_profiles_in_two_places_are_reported",
+    "file-unusable": "test_ways_back_authoring.py::test_a_file_that_cannot_be_written_is_written_elsewhere",
     "file-exists": "test_ways_back_authoring.py::test_the_exposures_are_written_to_another_file",
     "flow-yaml": "test_ways_back_authoring.py::test_flow_style_yaml_works_once_written_in_block_style",
     "folder-in-use": "test_ways_back_state.py::test_the_demo_leaves_other_folders_alone",

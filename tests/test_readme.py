@@ -369,7 +369,8 @@ def test_every_problem_that_a_page_names_is_documented():
 def test_every_variable_of_the_environment_is_explained():
     sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "dbt_stripe_sync").rglob("*.py"))
     ours = set(re.findall(r"\bDBT_STRIPE_SYNC_[A-Z0-9]+\b", sources))
-    dbts = {f"DBT_{name}" for name in re.findall(r'_flag\(env, "([A-Z_]+)"\)', sources)} | {"DBT_PROJECT_DIR"}
+    read = re.findall(r'\bdbt_variable\([a-z.]+, "([A-Z_]+)"\)', sources)
+    dbts = {f"DBT_{name}" for name in (*read, "PROJECT_DIR")}
 
     assert len(ours) >= 3
     assert len(dbts) > 3

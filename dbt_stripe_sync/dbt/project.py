@@ -15,6 +15,7 @@ from ruamel.yaml.error import MantissaNoDotYAML1_1Warning, MarkedYAMLError, YAML
 from dbt_stripe_sync.dbt.places import PLACE_KEYS, Place, place_of
 from dbt_stripe_sync.dbt.rendering import Renderer
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity
+from dbt_stripe_sync.model.home import with_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,14 +23,18 @@ if TYPE_CHECKING:
 PROJECT_FILE = "dbt_project.yml"
 PROFILES_FILE = "profiles.yml"
 SELECTORS_FILE = "selectors.yml"
+# docs.getdbt.com/docs/build/project-variables: dbt 1.12 and dbt 2 read it before dbt_project.yml.
+VARS_FILE = "vars.yml"
+_PATH_LISTS = ("model-paths", "seed-paths", "snapshot-paths", "macro-paths")
 
 
 class DbtProject(Struct, frozen=True, kw_only=True):
     """A dbt project with the target of a run.
 
-    `target` holds the profile output's settings, rendered, with its `type`; `settings` is `vars.stripe_sync`. `places`
-    says where each target of the profile builds, as far as it can be rendered here. `default_target` is the profile's,
-    None if it can't be rendered. `default_selector` is the one in selectors.yml that dbt uses without a selection.
+    `target` holds the profile output's settings, rendered, with its `type`. `settings` is `vars.stripe_sync`, of the
+    file `settings_file`. `places` says where each target of the profile builds, as far as it can be rendered here.
+    `default_target` is the profile's, None if it can't be rendered. `default_selector` is the one in selectors.yml that
+    dbt uses without a selection.
     """
 
     root: Path
@@ -42,6 +47,7 @@ class DbtProject(Struct, frozen=True, kw_only=True):
     model_paths: tuple[str, ...]
     profiles_dir: Path
     settings: Any
+    settings_file: str = PROJECT_FILE
     places: tuple[Place, ...] = ()
     default_target: str | None = None
     property_paths: tuple[str, ...] = ("models",)
@@ -87,23 +93,25 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
         f"no {PROJECT_FILE} was found here",
         "go to your dbt project, or name it with `--project-dir`",
     )
+    declared, declared_in = _read_variables(root, raw)
     overrides = _parse_variables(chosen.variables)
-    declared = _as_names(raw.get("vars"), Location(file=PROJECT_FILE, field="vars"), "bad-project")
-    name = str(raw.get("name") or "")
-    variables = {**declared, **_scoped(declared, name), **overrides}
-    renderer = Renderer(env=env, variables=variables)
+    renderer = Renderer(env=env, variables={**declared, **overrides})
     where = Location(file=PROJECT_FILE)
+    name = str(renderer.render(raw.get("name"), where.at_field("name")) or "")
+    renderer.variables = variables = {**declared, **_scoped(declared, name), **overrides}
     profile_name = (
-        chosen.profile or _flag(env, "PROFILE") or renderer.render(raw.get("profile"), where.at_field("profile"))
+        chosen.profile or dbt_variable(env, "PROFILE") or renderer.render(raw.get("profile"), where.at_field("profile"))
     )
     if renderer.problems:
         raise ConfigError(renderer.problems)
-    folder = _profiles_dir(root, chosen.profiles_dir, env)
+    folder, folder_doubts = _profiles_dir(root, chosen.profiles_dir, env)
     read = _read_target(folder, str(profile_name or ""), chosen, env, renderer)
     renderer.context["target"] = {**read.settings, "name": read.name, "target_name": read.name}
-    named = chosen.target_path or _flag(env, "TARGET_PATH")
+    named = chosen.target_path or dbt_variable(env, "TARGET_PATH")
     target_path = named or renderer.render(raw.get("target-path"), where.at_field("target-path"))
-    settings = renderer.render(variables.get("stripe_sync"), where.at_field("vars.stripe_sync"))
+    packages_path = renderer.render(raw.get("packages-install-path"), where.at_field("packages-install-path"))
+    paths = {key: _paths(renderer.render(raw.get(key), where.at_field(key)), key) for key in _PATH_LISTS}
+    settings = renderer.render(variables.get("stripe_sync"), Location(file=declared_in, field="vars.stripe_sync"))
     default_selector = _find_default_selector(root / SELECTORS_FILE, renderer)
     if renderer.problems:
         raise ConfigError(renderer.problems)
@@ -115,25 +123,38 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
         target=read.settings,
         variables=variables,
         target_path=root / str(target_path or "target"),
-        model_paths=_paths(raw, "model-paths"),
+        model_paths=paths["model-paths"],
         profiles_dir=folder,
         settings=settings,
+        settings_file=declared_in,
         places=read.places,
         default_target=read.default,
-        property_paths=tuple(
-            path for key in ("model-paths", "seed-paths", "snapshot-paths", "macro-paths") for path in _paths(raw, key)
-        ),
-        seed_paths=_paths(raw, "seed-paths"),
+        property_paths=tuple(path for key in _PATH_LISTS for path in paths[key]),
+        seed_paths=paths["seed-paths"],
         default_selector=default_selector,
-        packages_path=Path(str(raw.get("packages-install-path") or "dbt_packages")),
+        packages_path=Path(str(packages_path or "dbt_packages")),
         # dbt warns about duplicate names in this file, but not in profiles.yml.
-        warnings=tuple(_named_twice(PROJECT_FILE, line) for line in twice),
+        warnings=(*(_named_twice(PROJECT_FILE, line) for line in twice), *folder_doubts),
     )
 
 
-def _paths(raw: Mapping[str, Any], key: str) -> tuple[str, ...]:
+def _read_variables(root: Path, raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """The variables that a project declares, and the name of the file with them. Raises `ConfigError`."""
+    declared = _as_names(raw.get("vars"), Location(file=PROJECT_FILE, field="vars"), "bad-project")
+    file = root / VARS_FILE
+    if not file.is_file():
+        return declared, PROJECT_FILE
+    own = _as_names(_read_optional(file).get("vars"), Location(file=VARS_FILE, field="vars"), "bad-project")
+    if own and declared:
+        where = Location(file=VARS_FILE, field="vars")
+        summary = f"variables are defined here and in {PROJECT_FILE}, and dbt accepts only one of the two"
+        raise ConfigError(_bad_shape(where, "bad-project", summary, "move all of them into one file"))
+    return (own, VARS_FILE) if own else (declared, PROJECT_FILE)
+
+
+def _paths(named: Any, key: str) -> tuple[str, ...]:
     """The folders that dbt_project.yml names, or dbt's default. Raises `ConfigError`."""
-    named = raw.get(key) or [key.replace("-paths", "s")]
+    named = named or [key.replace("-paths", "s")]
     if not isinstance(named, list):
         where = Location(file=PROJECT_FILE, field=key)
         raise ConfigError(_bad_shape(where, "bad-project", "it is not a list", f"write `{key}: [folder]`"))
@@ -144,8 +165,7 @@ def _find_default_selector(file: Path, renderer: Renderer) -> str | None:
     """docs.getdbt.com/reference/node-selection/yaml-selectors: one may say `default: true`, or an expression."""
     if not file.is_file():
         return None
-    raw, _ = _read_yaml(file, "bad-yaml", "the file no longer exists", "run it again")
-    entries = raw.get("selectors")
+    entries = _read_optional(file).get("selectors")
     for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, dict) and "default" in entry:
             where = Location(file=SELECTORS_FILE, field=f"{entry.get('name')}.default")
@@ -156,26 +176,43 @@ def _find_default_selector(file: Path, renderer: Renderer) -> str | None:
 
 def _find_root(project_dir: Path) -> Path:
     """The folder itself; if none is given, the nearest one upwards with a project, as in dbt."""
-    here = project_dir.expanduser().resolve()
+    here = with_home(project_dir).resolve()
     if project_dir != Path():
         return here
     return next((folder for folder in (here, *here.parents) if (folder / PROJECT_FILE).is_file()), here)
 
 
-def _flag(env: Mapping[str, str], name: str) -> str | None:
+def dbt_variable(env: Mapping[str, str], name: str) -> str | None:
     """The environment variable of a dbt option: dbt 1.11 and later read DBT_ENGINE_X before DBT_X."""
     return env.get(f"DBT_ENGINE_{name}") or env.get(f"DBT_{name}")
 
 
-def _profiles_dir(root: Path, chosen: Path | None, env: Mapping[str, str]) -> Path:
-    """docs.getdbt.com/docs/core/connect-data-platform/profiles.yml: the flag, the variable, here, then home."""
-    named = chosen or _flag(env, "PROFILES_DIR")
+def _profiles_dir(root: Path, chosen: Path | None, env: Mapping[str, str]) -> tuple[Path, tuple[Problem, ...]]:
+    """The folder of profiles.yml, and doubts about it.
+
+    docs.getdbt.com/docs/core/connect-data-platform/profiles.yml: the flag, the variable, here, then home. dbt never
+    looks into the project's folder unless it runs there; we do if there is no other.
+    """
+    named = chosen or dbt_variable(env, "PROFILES_DIR")
     if named:
-        return Path(named).expanduser().resolve()
-    for folder in (Path.cwd(), root):
-        if (folder / PROFILES_FILE).is_file():
-            return folder
-    return Path(env.get("HOME") or Path.home()) / ".dbt"
+        return with_home(named).resolve(), ()
+    here, home = Path.cwd(), Path(env["HOME"] if env.get("HOME") else with_home("~")) / ".dbt"
+    is_in_project = (root / PROFILES_FILE).is_file()
+    if (here / PROFILES_FILE).is_file():
+        return here, ()
+    if (home / PROFILES_FILE).is_file():
+        return home, (_two_profiles(root, home),) if is_in_project else ()
+    return (root if is_in_project else home), ()
+
+
+def _two_profiles(root: Path, used: Path) -> Problem:
+    return Problem(
+        code="two-profiles",
+        summary=f"the project has a {PROFILES_FILE}, too; this one is used, as dbt does outside the project's folder",
+        where=Location(file=str(used / PROFILES_FILE)),
+        hint=f"if dbt has built with the project's, use that one: `--profiles-dir {root}`",
+        severity=Severity.WARNING,
+    )
 
 
 class _Target(Struct, frozen=True, kw_only=True):
@@ -212,7 +249,9 @@ def _read_target(
     at = where.at_field(profile_name)
     profile = _as_names(raw[profile_name], at, "bad-profile")
     outputs = _as_names(profile.get("outputs"), at.at_field("outputs"), "bad-profile")
-    named = chosen.target or _flag(env, "TARGET") or renderer.render(profile.get("target"), at.at_field("target"))
+    named = (
+        chosen.target or dbt_variable(env, "TARGET") or renderer.render(profile.get("target"), at.at_field("target"))
+    )
     if renderer.problems:
         raise ConfigError(renderer.problems)
     target_name = str(named or "default")
@@ -321,7 +360,15 @@ def _load_leniently(text: str) -> tuple[Any, list[int]]:
         return _load_yaml(text, may_repeat=True), [error.problem_mark.line + 1] if error.problem_mark else [0]
 
 
-def _read_yaml(file: Path, code: str, missing: str, hint: str) -> tuple[Mapping[str, Any], list[int]]:
+def _read_optional(file: Path) -> Mapping[str, Any]:
+    """A file that a project may have. As in dbt, it may be empty. Raises `ConfigError`."""
+    raw, _ = _read_yaml(file, "bad-yaml", "the file can't be read", "check its permissions", may_be_empty=True)
+    return raw
+
+
+def _read_yaml(
+    file: Path, code: str, missing: str, hint: str, *, may_be_empty: bool = False
+) -> tuple[Mapping[str, Any], list[int]]:
     try:
         raw, twice = _load_leniently(file.read_text(encoding="utf-8"))
     except OSError:
@@ -329,8 +376,12 @@ def _read_yaml(file: Path, code: str, missing: str, hint: str) -> tuple[Mapping[
     except MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(_bad_yaml(f"{file}{line}", error.problem)) from None
-    except (YAMLError, UnicodeDecodeError):
+    except UnicodeDecodeError:
+        raise ConfigError(_bad_yaml(str(file), "it is not UTF-8 text")) from None
+    except YAMLError:
         raise ConfigError(_bad_yaml(str(file), None)) from None
+    if raw is None and may_be_empty:
+        return {}, []
     if not isinstance(raw, dict):
         raise ConfigError(_bad_yaml(str(file), "it is not a YAML mapping"))
     return raw, twice

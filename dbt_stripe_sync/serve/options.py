@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dbt_stripe_sync.cloud.access import LOOPBACK, CloudAccess, read_access
 from dbt_stripe_sync.dbt.project import read_project
 from dbt_stripe_sync.model.errors import ConfigError, Problem, SyncError
+from dbt_stripe_sync.model.home import with_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -96,16 +97,16 @@ def read_serve_options(  # noqa: PLR0913 - one a setting
 
 def _project_arguments(options: ProjectOptions) -> Iterator[str]:
     """The same project for the run, as options of the command line."""
-    yield from ("--project-dir", str(options.project_dir.expanduser().resolve()))
+    yield from ("--project-dir", str(with_home(options.project_dir).resolve()))
     named = {
-        "--profiles-dir": options.profiles_dir and str(options.profiles_dir.expanduser().resolve()),
+        "--profiles-dir": options.profiles_dir and str(with_home(options.profiles_dir).resolve()),
         "--profile": options.profile,
         "--target": options.target,
         "--target-path": options.target_path,
         "--vars": options.variables,
         "--selector": options.selector,
-        "--state": options.dbt_state and str(options.dbt_state.expanduser().resolve()),
-        "--state-path": options.state_path and str(options.state_path.expanduser().resolve()),
+        "--state": options.dbt_state and str(with_home(options.dbt_state).resolve()),
+        "--state-path": options.state_path and str(with_home(options.state_path).resolve()),
         "--state-url": options.state_url,
         "--stripe-url": options.stripe_url,
     }

@@ -11,7 +11,6 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import adbc_driver_manager
@@ -19,6 +18,7 @@ import pyarrow as pa
 from adbc_driver_bigquery import DatabaseOptions, StatementOptions
 from adbc_driver_bigquery import dbapi as adbc
 
+from dbt_stripe_sync.model.home import with_home
 from dbt_stripe_sync.warehouse.adbc_rows import AdbcWarehouse, Dialect
 from dbt_stripe_sync.warehouse.canonical import interval_of_text
 from dbt_stripe_sync.warehouse.failures import (
@@ -32,6 +32,8 @@ from dbt_stripe_sync.warehouse.failures import (
 from dbt_stripe_sync.warehouse.select import SourceColumn, backquoted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dbt_stripe_sync.model.errors import WarehouseError
     from dbt_stripe_sync.model.nodes import RowSource
 
@@ -114,7 +116,7 @@ def _authentication(target: Mapping[str, Any], project_root: Path) -> dict[str, 
         case "oauth":
             return {kind: APPLICATION_DEFAULT}
         case "service-account":
-            path = project_root / Path(str(target.get("keyfile", ""))).expanduser()
+            path = project_root / with_home(str(target.get("keyfile", "")))
             if not path.is_file():
                 raise bad_setting("bigquery", "keyfile", f"names {path}, which doesn't exist")
             return {kind: DatabaseOptions.AUTH_VALUE_JSON_CREDENTIAL_FILE.value, credentials: path}

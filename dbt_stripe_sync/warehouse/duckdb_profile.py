@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from dbt_stripe_sync.model.errors import Problem, WarehouseError
+from dbt_stripe_sync.model.home import with_home
 from dbt_stripe_sync.warehouse.failures import bad_setting
 from dbt_stripe_sync.warehouse.select import double_quoted
 
@@ -129,10 +130,10 @@ def _resolved(path: str, project_root: Path) -> str:
         rest = path.removeprefix(prefix)
         # `ducklake:name` names a secret, and `ducklake:postgres:dbname=…` is a connection string.
         if rest != path and not any(mark in rest for mark in ":=") and any(mark in rest for mark in "./"):
-            return prefix + str((project_root / Path(rest).expanduser()).resolve())
+            return prefix + str((project_root / with_home(rest)).resolve())
     if is_remote(path):
         return path
-    return str((project_root / Path(path).expanduser()).resolve())
+    return str((project_root / with_home(path)).resolve())
 
 
 def _database_name(path: str) -> str:

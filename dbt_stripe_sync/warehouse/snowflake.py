@@ -13,13 +13,13 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import adbc_driver_manager
 from adbc_driver_snowflake import AuthType, DatabaseOptions, StatementOptions
 from adbc_driver_snowflake import dbapi as adbc
 
+from dbt_stripe_sync.model.home import with_home
 from dbt_stripe_sync.warehouse.adbc_rows import AdbcWarehouse, Dialect
 from dbt_stripe_sync.warehouse.failures import (
     bad_setting,
@@ -34,6 +34,7 @@ from dbt_stripe_sync.warehouse.select import SourceColumn, double_quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import pyarrow as pa
 
@@ -155,7 +156,7 @@ def _private_key(target: Mapping[str, Any], project_root: Path) -> dict[str, Any
     passphrase = target.get("private_key_passphrase")
     if path:
         try:
-            raw = (project_root / Path(str(path)).expanduser()).read_bytes()
+            raw = (project_root / with_home(str(path))).read_bytes()
         except OSError:
             raise bad_setting("snowflake", "private_key_path", f"names {path}, which can't be read") from None
         text = raw.decode() if raw.startswith(b"-----") else _as_pem(base64.b64encode(raw).decode(), passphrase)

@@ -107,17 +107,50 @@ def test_the_profiles_folder_can_be_configured(folder, tmp_path, name):
     assert folder.read(profiles_dir=other.root, env={name: str(folder.root)}).target_name == "ci"
 
 
-def test_profiles_are_looked_for_here_then_in_the_project_then_at_home(folder):
+def write_profiles_at_home(folder: Folder) -> None:
     at_home = folder.home / ".dbt" / "profiles.yml"
     at_home.parent.mkdir(parents=True)
     at_home.write_text("shop: {target: at_home, outputs: {at_home: {type: duckdb}}}")
-    Path("profiles.yml").write_text("shop: {target: here, outputs: {here: {type: duckdb}}}")
 
-    assert folder.read().target_name == "here"
-    Path("profiles.yml").unlink()
+
+def test_profiles_are_looked_for_here_then_at_home_as_in_dbt_and_then_in_the_project(folder):
     assert folder.read().target_name == "dev"
-    (folder.root / "profiles.yml").unlink()
+    write_profiles_at_home(folder)
     assert folder.read().target_name == "at_home"
+    Path("profiles.yml").write_text("shop: {target: here, outputs: {here: {type: duckdb}}}")
+    assert folder.read().target_name == "here"
+
+
+def test_profiles_in_two_places_are_reported(folder, monkeypatch):
+    write_profiles_at_home(folder)
+
+    (warning,) = folder.read().warnings
+    assert text_of_problem(warning).replace(str(folder.root), "<root>").replace(str(folder.home), "<home>") == (
+        "warning[two-profiles]: the project has a profiles.yml, too; this one is used, as dbt does outside the "
+        "project's folder\n  at <home>/.dbt/profiles.yml\n\n"
+        "hint: if dbt has built with the project's, use that one: `--profiles-dir <root>`"
+    )
+
+    named = folder.read(profiles_dir=folder.root)
+    assert (named.target_name, named.warnings) == ("dev", ())
+    monkeypatch.chdir(folder.root)
+    within = folder.read()
+    assert (within.target_name, within.warnings) == ("dev", ())
+
+
+def test_a_user_without_a_home_folder_is_told_where_profiles_can_be(folder, monkeypatch):
+    folder.write("profiles.yml", PROFILES)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda user: {}[user])
+
+    assert read_project(folder.root, Chosen(), env={}).target_name == "dev"
+    (folder.root / "profiles.yml").unlink()
+    with pytest.raises(ConfigError) as error:
+        read_project(folder.root, Chosen(), env={})
+    assert text_of(error.value).startswith("error[no-profiles]: no profiles.yml was found\n  at ~/.dbt/profiles.yml\n")
+    with pytest.raises(ConfigError) as error:
+        read_project(Path("~nobody-of-this-name/shop"), Chosen(), env={})
+    assert text_of(error.value).startswith("error[no-project]: ")
 
 
 def test_the_project_is_found_from_its_subfolders(folder, monkeypatch):
@@ -146,6 +179,51 @@ def test_settings_are_project_variables_and_the_command_line_overrides_them(fold
     assert (project.variables["month"], project.settings) == ("own", {"account": "acct_1"})
     assert folder.read(env={"ACCOUNT": "x"}, variables="{month: asked}").variables["month"] == "asked"
     assert folder.read(env={"ACCOUNT": "x"}, variables='{"month": 3}').variables["month"] == 3
+
+
+def test_variables_may_be_in_vars_yml_and_dbt_project_yml_may_use_them(folder):
+    folder.write("dbt_project.yml", PROJECT + "target-path: \"{{ var('place') }}\"\n")
+    folder.write("vars.yml", "vars: {place: built, shop: {stripe_sync: {account: acct_1}}}\n")
+
+    project = folder.read()
+    assert (project.settings, project.settings_file) == ({"account": "acct_1"}, "vars.yml")
+    assert project.target_path == folder.root / "built"
+    assert folder.read(variables="{place: elsewhere}").target_path == folder.root / "elsewhere"
+
+
+def test_variables_in_both_files_are_refused_as_in_dbt(folder):
+    folder.write("dbt_project.yml", PROJECT + "vars: {month: 1}\n")
+    folder.write("vars.yml", "vars: {stripe_sync: {account: acct_1}}\n")
+
+    assert folder.problem() == (
+        "error[bad-project]: variables are defined here and in dbt_project.yml, and dbt accepts only one of the two\n"
+        "  at vars.yml: vars\n\nhint: move all of them into one file"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "# later\n", "vars:\n", "vars: {}\n", "other: 1\n"])
+def test_a_vars_yml_without_variables_changes_nothing(folder, text):
+    folder.write("dbt_project.yml", PROJECT + "vars: {stripe_sync: {account: acct_1}}\n")
+    folder.write("vars.yml", text)
+
+    project = folder.read()
+    assert (project.settings, project.settings_file) == ({"account": "acct_1"}, "dbt_project.yml")
+
+
+def test_the_project_s_name_and_folders_are_rendered_as_in_dbt(folder):
+    folder.write(
+        "dbt_project.yml",
+        "name: \"{{ 'shop' }}\"\nprofile: shop\n"
+        "model-paths: [\"{{ env_var('MODELS', 'transform') }}\"]\n"
+        'packages-install-path: "{{ target.name }}_packages"\n'
+        "vars: {shop: {stripe_sync: {account: acct_1}}}\n",
+    )
+
+    project = folder.read()
+    assert (project.name, project.settings) == ("shop", {"account": "acct_1"})
+    assert (project.model_paths, project.property_paths[0]) == (("transform",), "transform")
+    assert project.packages_path == Path("dev_packages")
+    assert folder.read(env={"MODELS": "m"}).model_paths == ("m",)
 
 
 def test_yaml_is_parsed_as_dbt_parses_it(folder):
@@ -220,6 +298,21 @@ def test_invalid_yaml_is_reported_with_its_line(folder):
         "error[bad-yaml]: the file is not valid YAML: expected ',' or ']', but got ':'\n"
         "  at <root>/dbt_project.yml, line 3\n\nhint: `dbt parse` shows the details"
     )
+
+
+def test_a_file_in_another_encoding_is_reported(folder):
+    (folder.root / "dbt_project.yml").write_bytes(PROJECT.encode() + b"# caf\xe9\n")
+
+    assert folder.problem().startswith(
+        "error[bad-yaml]: the file is not valid YAML: it is not UTF-8 text\n  at <root>/dbt_project.yml\n"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "# none yet\n"])
+def test_an_empty_selectors_yml_has_no_default(folder, text):
+    folder.write("selectors.yml", text)
+
+    assert folder.read().default_selector is None
 
 
 def test_a_duplicate_name_is_reported_and_the_last_value_applies(folder):
