@@ -107,8 +107,8 @@ class Project:
 
     def build(self) -> None:
         """Run `dbt build` for the synced models and their parents first. Raises `ConfigError`."""
-        build(self.workload)
-        del self.workload  # dbt has written another manifest
+        build(self.options)
+        self.__dict__.pop("workload", None)  # dbt has written another manifest
         self.__dict__.pop("state", None)
 
     def calls_per_second(self, header: PlanHeader) -> float:

@@ -15,7 +15,7 @@ from dbt_stripe_sync.config.salt import SALT_VARIABLE, read_salt
 from dbt_stripe_sync.config.settings import Settings, parse_settings
 from dbt_stripe_sync.config.state_url import EXAMPLES, find_fault
 from dbt_stripe_sync.config.sync import parse_syncs
-from dbt_stripe_sync.dbt.command import build_models
+from dbt_stripe_sync.dbt.command import build_models, parse_project
 from dbt_stripe_sync.dbt.gate import Evidence, Gate, find_doubts, judge
 from dbt_stripe_sync.dbt.listing import DbtLs
 from dbt_stripe_sync.dbt.manifest import Manifest, parse_models, read_manifest
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.catalog import Catalog
 
     LookFurther = Callable[[DbtProject, Sequence[Sync]], Iterable[Problem]]
+
+MANIFEST = "manifest.json"
 
 
 class ProjectOptions(Struct, frozen=True, kw_only=True):
@@ -222,7 +224,7 @@ def load_bare_workload(options: ProjectOptions) -> Workload:
     settings, problems = parse_settings(dbt.settings, file=dbt.settings_file)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigError(problems)
-    file = dbt.target_path / "manifest.json"
+    file = dbt.target_path / MANIFEST
     manifest = read_manifest(file) if file.exists() else Manifest.of_unparsed(dbt.name)
     return Workload(options=options, dbt=dbt, manifest=manifest, settings=settings, catalog=read_catalog(), syncs=())
 
@@ -237,7 +239,7 @@ def load_workload(
     """
     dbt = read_project(options.project_dir, options.chosen)
     settings, problems = parse_settings(dbt.settings, file=dbt.settings_file)
-    manifest = read_manifest(dbt.target_path / "manifest.json")
+    manifest = read_manifest(dbt.target_path / MANIFEST)
     catalog = read_catalog()
     parsed = parse_syncs(manifest.nodes, catalog, project=dbt.name)
     last = read_run_results(dbt.target_path / "run_results.json")
@@ -365,14 +367,24 @@ def check_syncs(nodes: Mapping[str, Mapping[str, Any]], project: str) -> None:
 def load_manifest(options: ProjectOptions) -> tuple[DbtProject, Manifest]:
     """The dbt project and its manifest, without its syncs. Raises `ConfigError`."""
     dbt = read_project(options.project_dir, options.chosen)
-    return dbt, read_manifest(dbt.target_path / "manifest.json")
+    return dbt, read_manifest(dbt.target_path / MANIFEST)
 
 
-def build(workload: Workload) -> None:
+def build(options: ProjectOptions) -> None:
     """Run the user's `dbt build` for the synced models and all their parents. Raises `ConfigError`."""
-    # By their qualified names: a bare name means every version of a model, and models of other packages.
-    models = sorted({".".join(model.fqn) or model.name for sync in workload.syncs for model in sync.models})
-    build_models(workload.dbt, workload.options.chosen, models)
+    dbt = read_project(options.project_dir, options.chosen)
+    if not (dbt.target_path / MANIFEST).is_file():
+        parse_project(dbt, options.chosen)
+    built: set[str] = set()
+    # dbt reads the project anew, so that its new manifest may have syncs of models that the one before lacked.
+    while models := sorted(_names_for_dbt(load_workload(options)) - built):
+        build_models(dbt, options.chosen, models)
+        built.update(models)
+
+
+def _names_for_dbt(workload: Workload) -> set[str]:
+    """The synced models by their qualified names; a bare one means every version, and models of other packages."""
+    return {".".join(model.fqn) or model.name for sync in workload.syncs for model in sync.models}
 
 
 def _reason_held(sync: Sync, held: Mapping[str, str]) -> str | None:

@@ -93,6 +93,7 @@ WALKED = {
     "file-unusable": "test_ways_back_authoring.py::test_a_file_that_cannot_be_written_is_written_elsewhere",
     "file-exists": "test_ways_back_authoring.py::test_the_exposures_are_written_to_another_file",
     "flow-yaml": "test_ways_back_authoring.py::test_flow_style_yaml_works_once_written_in_block_style",
+    "sandbox-not-started": "test_ways_back_state.py::test_a_sandbox_that_cannot_start_says_what_to_change",
     "folder-in-use": "test_ways_back_state.py::test_the_demo_leaves_other_folders_alone",
     "foreign-model": "test_ways_back_authoring.py::test_a_package_model_is_synced_through_a_model_of_the_project",
     "no-row-key": "test_ways_back_authoring.py::test_a_key_that_cannot_be_determined_is_asked_for",

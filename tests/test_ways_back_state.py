@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from business import run_cli
 from test_ways_back import check_that_nothing_is_left
 
 from dbt_stripe_sync.sandbox import Fault, Sandbox
@@ -291,8 +292,6 @@ def test_report_writes_artifacts_that_did_not_fit(customers):
 
 
 def test_the_demo_leaves_other_folders_alone(tmp_path):
-    from business import run_cli
-
     (tmp_path / "mine").mkdir()
     Path(tmp_path / "mine" / "file").write_text("")
     ran = run_cli("demo", "--dir", str(tmp_path / "mine"))
@@ -349,3 +348,18 @@ def test_a_proxys_certificate_is_trusted_once_it_is_named(behind_a_proxy, monkey
 
     assert ran.exit_code == 0, ran.text
     assert right.count("customer") == 3
+
+
+def test_a_sandbox_that_cannot_start_says_what_to_change(stripe, tmp_path):
+    (tmp_path / "notes").write_text("no data of a sandbox")
+    taken = stripe.url.rpartition(":")[2]
+    files = [str(tmp_path / name) for name in ("notes", "missing/data")]
+    for options in (("--port", taken), *(("--data", file, "--port", "0") for file in files)):
+        ran = run_cli("sandbox", *options)
+        assert ran.exit_code == 2
+        assert "error[sandbox-not-started]" in ran.text
+        assert "hint: choose another port" in ran.text
+    assert run_cli("sandbox", "--port", "99999").exit_code == 2
+
+    with Sandbox(port=0, data_file=tmp_path / "data") as other:
+        assert other.url != stripe.url

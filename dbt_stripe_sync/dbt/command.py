@@ -52,6 +52,7 @@ def build_models(project: DbtProject, chosen: Chosen, models: Sequence[str]) -> 
     """
     selectors = models if chosen.defer else [f"+{model}" for model in models]
     arguments = ["build", "--select", *selectors, *(["--defer"] if chosen.defer else [])]
+    arguments += state_arguments(project, chosen)
     results = project.target_path / "run_results.json"
     before = _written_at(results)
     # stdout is only for our own data.
@@ -61,6 +62,17 @@ def build_models(project: DbtProject, chosen: Chosen, models: Sequence[str]) -> 
         raise ConfigError(
             Problem(code="dbt-build-failed", summary="`dbt build` could not run", hint="see its messages above")
         )
+
+
+def parse_project(project: DbtProject, chosen: Chosen) -> None:
+    """Run `dbt parse`, which writes the manifest; its output goes to stderr.
+
+    Raises `ConfigError` if dbt rejects the project (`dbt-build-failed`).
+    """
+    done = start_dbt(project, chosen, ["parse"], stdout=_stderr(), stderr=subprocess.STDOUT)
+    sys.stderr.write(done.stdout or "")
+    if done.returncode != 0:
+        raise ConfigError(Problem(code="dbt-build-failed", summary="`dbt parse` failed", hint="see its messages above"))
 
 
 def _has_begun(exit_code: int, results: Path, before: int | None) -> bool:
@@ -86,13 +98,16 @@ def _stderr() -> int:
         return subprocess.PIPE
 
 
-def _find_state(project: DbtProject, chosen: Chosen) -> Path | None:
-    """The folder that `state:` compares with: dbt 1.x looks in the project's folder, dbt 2 in the current one."""
+def state_arguments(project: DbtProject, chosen: Chosen) -> list[str]:
+    """The option with the folder that `state:` compares with.
+
+    dbt 1.x looks for a relative one in the project's folder, dbt 2 in the current one.
+    """
     named = chosen.state or dbt_variable(os.environ, "STATE")
     if not named:
-        return None
+        return []
     here = Path(named).absolute()
-    return here if here.is_dir() else project.root / named
+    return ["--state", str(here if here.is_dir() else project.root / named)]
 
 
 def start_dbt(
@@ -113,8 +128,6 @@ def start_dbt(
     for flag, value in (("--profile", chosen.profile), ("--target", chosen.target), ("--vars", chosen.variables)):
         command += [flag, value] if value else []
     command += ["--target-path", str(chosen.target_path)] if chosen.target_path else []
-    state = _find_state(project, chosen)
-    command += ["--state", str(state)] if state else []
     # The user's own program, with its arguments as a list: no shell interprets them.
     return subprocess.run(
         command,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from dbt_stripe_sync.dbt.command import start_dbt
+from dbt_stripe_sync.dbt.command import start_dbt, state_arguments
 from dbt_stripe_sync.model.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class DbtLs(Struct, frozen=True, kw_only=True):
         done = start_dbt(
             self.project,
             self.chosen,
-            ["ls", *_PINNED, *question],
+            ["ls", *_PINNED, *question, *state_arguments(self.project, self.chosen)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             without=[f"{prefix}_{name}" for name in _DROPPED for prefix in ("DBT", "DBT_ENGINE")],

@@ -33,10 +33,13 @@ Place = tuple[str, bool]
 
 
 class DataFile:
-    """The data file, to be used from a single thread. Raises `ValueError` if the file isn't a data file."""
+    """The data file, to be used from a single thread. Raises `ValueError` if the file isn't one."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise ValueError(f"{path} can't be opened: {error}") from error
         try:
             self._open()
         except sqlite3.DatabaseError as error:

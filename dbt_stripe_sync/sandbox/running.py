@@ -44,7 +44,8 @@ class Sandbox:
     injected faults answer 429. `clock` replaces the system clock, and `search_delay` is in seconds of that clock. With
     `require_payment_methods`, the sandbox refuses to charge a customer without a card, as Stripe does.
 
-    Raises `ValueError` if `data_file` isn't a data file of the sandbox, and `OSError` if the port is taken.
+    Raises `ValueError` if `data_file` can't be opened or isn't a data file of the sandbox, and `OSError` if the port is
+    taken.
     """
 
     api_key = API_KEY
@@ -151,7 +152,7 @@ class Sandbox:
     def _run(self, ready: threading.Event) -> None:
         try:
             asyncio.run(self._serve(ready))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             self._failed = error
         finally:
             ready.set()

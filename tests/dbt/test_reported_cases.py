@@ -279,3 +279,23 @@ def test_a_missing_adapter_is_reported_with_the_command_to_install_it(project):
     assert "error[no-reader]: dbt's adapter for a profile of type `trino` is not installed" in ran.text
     assert "hint: pip install dbt-trino" in ran.text
     assert "Runtime Error" not in ran.text
+
+
+def test_run_build_needs_no_earlier_dbt_command(project):
+    write(project, "models/m.sql", ROWS)
+    properties(project, models=[tagged("m")])
+
+    ran = project.cli("run", "--build")
+
+    assert ran.exit_code == 0, ran.text
+    assert project.stripe.count("product") == 1
+
+
+def test_run_build_builds_models_that_were_tagged_since_dbt_read_the_project(parsed):
+    write(parsed, "models/n.sql", ROWS.replace("Ann", "Bob"))
+    properties(parsed, models=[tagged("m"), tagged("n")])
+
+    ran = parsed.cli("run", "--build")
+
+    assert ran.exit_code == 0, ran.text
+    assert {product["name"] for product in parsed.stripe.objects("product")} == {"Ann", "Bob"}
