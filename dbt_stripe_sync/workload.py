@@ -16,7 +16,7 @@ from dbt_stripe_sync.config.settings import Settings, parse_settings
 from dbt_stripe_sync.config.state_url import EXAMPLES, find_fault
 from dbt_stripe_sync.config.sync import parse_syncs
 from dbt_stripe_sync.dbt.command import build_models, parse_project
-from dbt_stripe_sync.dbt.gate import Evidence, Gate, find_doubts, judge
+from dbt_stripe_sync.dbt.gate import Evidence, Gate, find_doubts, find_failed_hooks, judge
 from dbt_stripe_sync.dbt.listing import DbtLs
 from dbt_stripe_sync.dbt.manifest import Manifest, parse_models, read_manifest
 from dbt_stripe_sync.dbt.memory import recall
@@ -264,7 +264,7 @@ def load_workload(
     selected = select_syncs(parsed.syncs, manifest, dbt.root, options.selection(dbt.default_selector), ask_dbt)
     syncs = in_reference_order(selected.syncs)
     other_target = find_other_target(dbt, manifest, last)
-    warnings = [*problems, *selected.warnings, *(() if parsed.syncs else (_no_syncs(),))]
+    warnings = [*problems, *find_failed_hooks(last), *selected.warnings, *(() if parsed.syncs else (_no_syncs(),))]
     warnings += [replace(other_target, severity=Severity.WARNING)] if other_target else []
     return Workload(
         options=options,
@@ -375,11 +375,22 @@ def build(options: ProjectOptions) -> None:
     dbt = read_project(options.project_dir, options.chosen)
     if not (dbt.target_path / MANIFEST).is_file():
         parse_project(dbt, options.chosen)
+        if not (dbt.target_path / MANIFEST).is_file():
+            raise ConfigError(_wrote_nothing(dbt))
     built: set[str] = set()
     # dbt reads the project anew, so that its new manifest may have syncs of models that the one before lacked.
     while models := sorted(_names_for_dbt(load_workload(options)) - built):
         build_models(dbt, options.chosen, models)
         built.update(models)
+
+
+def _wrote_nothing(dbt: DbtProject) -> Problem:
+    return Problem(
+        code="no-manifest",
+        summary="dbt has parsed the project, and wrote no manifest",
+        where=Location(file=str(dbt.target_path / MANIFEST)),
+        hint="unset DBT_WRITE_JSON, and remove `write_json` from `flags:` in dbt_project.yml",
+    )
 
 
 def _names_for_dbt(workload: Workload) -> set[str]:

@@ -54,6 +54,7 @@ WALKED = {
     "value-taken": "test_ways_back_objects.py::test_a_unique_value_is_resolved_by_choosing_another",
     # ── the project and the warehouse ────────────────────────────────────────────────────────────────────────────
     "defer-without-build": "test_commands.py::test_defer_without_a_build_is_an_error",
+    "hook-failed": "test_gate.py::test_a_failed_hook_is_reported_until_it_succeeds",
     "no-test-results": "test_ways_back_project.py::test_tests_that_dbt_has_not_run_are_reported_until_it_has",
     "private-model": "test_ways_back_project.py::test_a_private_model_is_in_the_exposure_once_it_is_public",
     "warehouse-locked": "test_ways_back_project.py::test_a_locked_file_is_read_once_the_other_program_has_ended",

@@ -121,6 +121,17 @@ def test_a_project_that_changed_since_dbt_read_it_is_reported_even_next_to_a_fix
     assert "warning[stale-manifest]" in broken.text
 
 
+def test_a_failed_hook_is_reported_until_it_succeeds(customers):
+    hook = "operation.shop.shop-on-run-end-0"
+    write_results(customers, {"model.shop.customers": "success", hook: "error"})
+    failed = customers.cli()
+    write_results(customers, {"model.shop.customers": "success", hook: "success"})
+
+    assert failed.exit_code == 0
+    assert "warning[hook-failed]: the hook `shop.shop-on-run-end-0` failed in dbt's last run" in failed.text
+    assert "hook-failed" not in customers.cli().text
+
+
 def test_links_to_nothing_and_folders_outside_the_project_stop_nothing(customers):
     (customers.root / "models").mkdir()
     (customers.root / "models" / ".#customers.sql").symlink_to("somebody@a-machine.4711")

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from dbt_stripe_sync.dbt.run_results import FAIL, FAILED, SKIPPED, RunResults
 from dbt_stripe_sync.dbt.staleness import parse_time
-from dbt_stripe_sync.model.errors import Problem, Severity
+from dbt_stripe_sync.model.errors import Location, Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.nodes import ModelNode
 
 SHOWN_NAMES = 3
+# docs.getdbt.com/reference/project-configs/on-run-start-on-run-end: dbt 1.x lists hooks among the results.
+HOOK = "operation."
 # The time between dbt's last write of a model's SQL below `target/run` and the time that it records in the results.
 SLACK_SECONDS = 1.0
 
@@ -117,6 +119,20 @@ def find_doubts(gate: Gate, manifest: Manifest) -> Iterator[Problem]:
             "models back",
             severity=Severity.WARNING,
         )
+
+
+def find_failed_hooks(last: RunResults) -> Iterator[Problem]:
+    """A warning for each hook of dbt's last command that failed: dbt builds the models anyway, so none is held."""
+    for unique_id, status in last.statuses.items():
+        if unique_id.startswith(HOOK) and status in FAILED:
+            name = unique_id.removeprefix(HOOK)
+            yield Problem(
+                code="hook-failed",
+                summary=f"the hook `{name}` failed in dbt's last run, which built the models anyway",
+                where=Location(file="dbt_project.yml"),
+                hint="if syncs depend on it, fix it and run `dbt build` again",
+                severity=Severity.WARNING,
+            )
 
 
 def held_models(evidence: Evidence) -> dict[str, str]:

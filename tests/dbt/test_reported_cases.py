@@ -299,3 +299,15 @@ def test_run_build_builds_models_that_were_tagged_since_dbt_read_the_project(par
 
     assert ran.exit_code == 0, ran.text
     assert {product["name"] for product in parsed.stripe.objects("product")} == {"Ann", "Bob"}
+
+
+def test_run_build_says_so_if_dbt_is_told_to_write_no_manifest(project, monkeypatch):
+    monkeypatch.setenv("DBT_WRITE_JSON", "false")
+    write(project, "models/m.sql", ROWS)
+    properties(project, models=[tagged("m")])
+
+    ran = project.cli("run", "--build")
+
+    assert ran.exit_code == 2
+    assert "error[no-manifest]: dbt has parsed the project, and wrote no manifest" in ran.text
+    assert "hint: unset DBT_WRITE_JSON" in ran.text
