@@ -70,6 +70,7 @@ def opened(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist: 
         try:
             # With a symbolic link, everything is next to the file itself: its log, its lock, and its replacement.
             path = path.resolve() if path.is_symlink() else path
+            _check_is_file(path)
             _make_folder(path)
             stack.enter_context(hold_lock(path, now=clock.now(), wait_seconds=wait_seconds))
             remove_old_copies(path)
@@ -123,6 +124,12 @@ def _keep_private(path: Path) -> None:
     for file in (path, path.with_name(f"{path.name}.wal")):
         if file.exists() and file.stat().st_mode & 0o077 and file.stat().st_uid == os.geteuid():
             file.chmod(PRIVATE)
+
+
+def _check_is_file(path: Path) -> None:
+    """Check that the state is a file: a device such as /dev/null must not get its permissions. Raises `OSError`."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def _make_folder(path: Path) -> None:

@@ -76,6 +76,19 @@ def test_a_targets_name_cannot_lead_to_another_folder(customers, target):
     assert list(customers.root.parent.glob("*.duckdb")) == []
 
 
+def test_what_is_not_a_file_is_no_state_and_keeps_its_permissions(customers, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    pipe.chmod(0o666)
+
+    ran = customers.cli("run", "--state-path", str(pipe))
+
+    assert ran.exit_code == 2
+    assert "error[state-readonly]: the state can't be written: it is not a regular file" in ran.text
+    assert pipe.stat().st_mode & 0o777 == 0o666
+    assert customers.stripe.count("customer") == 0
+
+
 def test_a_syncs_name_is_never_used_as_a_path(customers):
     customers.sync("customers", name="../../x", resource="customer", key="id", fields={"email": "email"})
     ran = customers.cli()
