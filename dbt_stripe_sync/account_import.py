@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.authoring.account import Account, Naming, referred_first
+from dbt_stripe_sync.authoring.files import replace_file
 from dbt_stripe_sync.authoring.seeds import build_meta, render_csv, render_yaml
 from dbt_stripe_sync.config.sync import parse_syncs
 from dbt_stripe_sync.engine.plan.listing import everything
@@ -133,7 +134,4 @@ def _write(texts: Mapping[Path, str], *, overwrite: bool) -> None:
             for file in others
         )
     for file, text in texts.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_name(f".{file.name}.new")
-        fresh.write_bytes(text.encode())
-        fresh.replace(file)
+        replace_file(file, text)

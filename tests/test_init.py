@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -81,6 +82,59 @@ def test_every_existing_line_is_left_unchanged(people):
     assert [line for line in lines if line in before and line.strip()] == [line for line in before if line.strip()]
     assert "    config:" in added
     assert lines.index("    config:") == lines.index("  - name: people") + 1
+
+
+def test_windows_line_ends_and_other_separators_are_left_unchanged(people):
+    schema = people.root / "models" / "schema.yml"
+    before = SCHEMA.replace("\n", "\r\n") + "# a\u2028# b\x85# c\r\n"
+    schema.write_bytes(before.encode())
+
+    assert people.cli("init", "people", "--resource", "customer").exit_code == 0
+
+    after = schema.read_bytes().decode()
+    assert "stripe_sync:\r\n" in after
+    assert re.search(r"(?<!\r)\n", after) is None
+    assert after.endswith("# a\u2028# b\x85# c\r\n")
+
+
+def test_a_last_line_without_an_end_is_extended(people):
+    schema = people.root / "models" / "schema.yml"
+    schema.write_text("models:\n  - name: people")
+
+    assert people.cli("init", "people", "--resource", "customer").exit_code == 0
+
+    (node,) = YAML(typ="safe", pure=True).load(schema.read_text())["models"]
+    assert node["config"]["meta"]["stripe_sync"]["resource"] == "customer"
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(people, monkeypatch):
+    schema = people.root / "models" / "schema.yml"
+    schema.chmod(0o640)
+
+    def fail(file, _content):
+        file.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", fail)
+        ran = people.cli("init", "people", "--resource", "customer")
+
+    assert ran.exit_code == 2
+    assert "error[file-unusable]: the file can't be read or written: no space left on device" in ran.text
+    assert schema.read_text() == SCHEMA
+    assert sorted(file.name for file in schema.parent.iterdir()) == ["schema.yml"]
+    assert people.cli("init", "people", "--resource", "customer").exit_code == 0
+    assert schema.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_file_in_another_encoding_is_reported_and_left_alone(people):
+    schema = people.root / "models" / "schema.yml"
+    schema.write_bytes(SCHEMA.encode() + b"# caf\xe9\n")
+
+    ran = people.cli("init", "people", "--resource", "customer")
+
+    assert (ran.exit_code, "error[bad-yaml]: the file is not UTF-8 text" in ran.text) == (2, True), ran.text
+    assert schema.read_bytes().endswith(b"# caf\xe9\n")
 
 
 @pytest.mark.parametrize(

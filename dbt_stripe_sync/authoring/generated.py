@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.authoring.files import read_file, replace_file
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ def write_generated(text: str, file: Path, *, header: str, command: str) -> bool
     Raises `ConfigError` if a file exists that doesn't begin with `header`, because then it isn't a generated one.
     """
     if file.exists():
-        before = file.read_text(encoding="utf-8")
+        before = read_file(file, str(file))
         if before == text:
             return False
         if not before.startswith(header):
@@ -28,6 +29,5 @@ def write_generated(text: str, file: Path, *, header: str, command: str) -> bool
                     hint="name another one with `--out`",
                 )
             )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    replace_file(file, text)
     return True

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
+from dbt_stripe_sync.authoring.files import read_file, replace_file
 from dbt_stripe_sync.authoring.matching import KnownModel, match_columns
 from dbt_stripe_sync.authoring.referring import find_referable
 from dbt_stripe_sync.authoring.snippet import build_snippet, read_snippet
@@ -83,7 +84,7 @@ def write_first_sync(
     _check(node, resource, matched, manifest, catalog)
     lines = build_snippet(resource, matched)
     file, text = _place(node, lines, manifest, root)
-    file.write_text(text, encoding="utf-8")
+    replace_file(file, text)
     left = len(matched.left) + len(matched.unsure)
     return Written(file=file, lines=tuple(lines), mapped=len(columns) - left, left=left)
 
@@ -129,12 +130,13 @@ def _place(node: ModelNode, lines: list[str], manifest: Manifest, root: Path) ->
         )
     if node.file.endswith((".yml", ".yaml")):
         file = root / node.file
-        text = file.read_text(encoding="utf-8")
+        text = read_file(file, node.file)
         return file, insert_sync(text, node.resource_type, node.name, lines, file=node.file)
     beside = (root / node.path).with_suffix(".yml")
     if beside.exists():
         # dbt hasn't parsed the file yet, so the manifest doesn't name it.
-        text, name = beside.read_text(encoding="utf-8"), str(beside.relative_to(root))
+        name = str(beside.relative_to(root))
+        text = read_file(beside, name)
         if has_model(text, node.resource_type, node.name, file=name):
             return beside, insert_sync(text, node.resource_type, node.name, lines, file=name)
     file = beside if not beside.exists() else beside.with_name(f"{node.name}_stripe_sync.yml")

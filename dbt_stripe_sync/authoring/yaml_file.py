@@ -50,9 +50,12 @@ def insert_sync(text: str, kind: str, model: str, snippet: Sequence[str], *, fil
     if holder is not None and TAG in holder:
         raise ConfigError(_problem("already-synced", f"`{model}` already has a `{TAG}`", file, model))
     lines = [f"{STEP * depth}{name}:" for depth, name in enumerate(names)] + _indented(snippet, len(names))
-    rows = text.splitlines()
-    rows[line:line] = [f"{' ' * column}{row}" for row in lines]
-    changed = "\n".join(rows) + ("\n" if text.endswith("\n") or not text else "")
+    rows = text.splitlines(keepends=True)
+    end = "\r\n" if rows[0].endswith("\r\n") else "\n"
+    added = "".join(f"{' ' * column}{row}{end}" for row in lines)
+    if line == len(rows) and not rows[-1].endswith("\n"):  # the file's last line has no end
+        added = end + added.removesuffix(end)
+    changed = "".join((*rows[:line], added, *rows[line:]))
     _check_rest(text, changed, kind, model, file)
     return changed
 

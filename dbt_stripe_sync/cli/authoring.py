@@ -139,7 +139,8 @@ def schema(*, out: Path | None) -> int:
     if out is None:
         click.echo(text)
         return 0
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
+    from dbt_stripe_sync.authoring.files import replace_file
+
+    replace_file(out, text)
     click.echo(f"{out}: name it in the first line of a schema.yml:  # yaml-language-server: $schema={out}")
     return 0

@@ -311,7 +311,7 @@ def _parse_variables(text: str | None) -> Mapping[str, Any]:
     if not text:
         return {}
     try:
-        value = _load_yaml(text)
+        value, _ = _load_leniently(text)
     except YAMLError:
         value = None
     if not isinstance(value, dict):

@@ -179,6 +179,8 @@ def test_settings_are_project_variables_and_the_command_line_overrides_them(fold
     assert (project.variables["month"], project.settings) == ("own", {"account": "acct_1"})
     assert folder.read(env={"ACCOUNT": "x"}, variables="{month: asked}").variables["month"] == "asked"
     assert folder.read(env={"ACCOUNT": "x"}, variables='{"month": 3}').variables["month"] == 3
+    # As in dbt, the last value of a duplicate name counts.
+    assert folder.read(env={"ACCOUNT": "x"}, variables="{month: 3, month: 4}").variables["month"] == 4
 
 
 def test_variables_may_be_in_vars_yml_and_dbt_project_yml_may_use_them(folder):
