@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -20,6 +19,12 @@ if TYPE_CHECKING:
 
 # With `--output-keys unique_id`, a line contains nothing else.
 _LISTED = re.compile(r'\s*\{"unique_id": ?"([^"]+)"\}\s*')
+# Colors, times and titles, and the stack trace that dbt 2 prints below an error.
+_DECORATION = re.compile(
+    r"^(\x1b\[[\d;]*m)?\d\d:\d\d:\d\d +(Encountered an error:)?|\x1b\[[\d;]*m|^=+ .* =+$|^ +\d+: .*$|^ +at \.?/.*$",
+    re.MULTILINE,
+)
+MOST_WORDS = 600  # characters
 # An option takes precedence over the variable and over `flags:` in dbt_project.yml with the same meaning.
 _PINNED = (
     *("--output", "json", "--output-keys", "unique_id", "--log-format", "text", "--log-level", "info", "--quiet"),
@@ -68,16 +73,23 @@ class DbtLs(Struct, frozen=True, kw_only=True):
             without=[f"{prefix}_{name}" for name in _DROPPED for prefix in ("DBT", "DBT_ENGINE")],
         )
         if done.returncode != 0:
-            sys.stderr.write(done.stdout + done.stderr)
+            said = _words_of(done.stdout + done.stderr)
             command = " ".join(["dbt ls", question[0], f"'{question[1]}'"])
             raise ConfigError(
                 Problem(
                     code="bad-selector",
-                    summary=f"dbt rejects the {what}",
-                    hint=f"see its messages above; to reproduce: {command}",
+                    # Not printed as they are, since with `--log-format json` all of stderr is JSON.
+                    summary=f"dbt rejects the {what}{f': {said}' if said else ''}",
+                    hint=f"fix the selector, or what it needs; to reproduce: {command}",
                 )
             )
         return frozenset(_parse_listing(done.stdout, what))
+
+
+def _words_of(output: str) -> str:
+    """What dbt said, on one line, without decoration."""
+    words = " ".join(_DECORATION.sub("", output).split())
+    return words if len(words) <= MOST_WORDS else f"{words[:MOST_WORDS]}…"
 
 
 def _parse_listing(text: str, what: str) -> list[str]:
