@@ -61,7 +61,8 @@ def _remember_last_command() -> None:
 
     flags = get_flags()
     root = Path(flags.PROJECT_DIR or Path.cwd())
-    target_path = root / (flags.TARGET_PATH or _named_target_path(root / "dbt_project.yml") or "target")
+    named = flags.TARGET_PATH or _named_target_path(root / "dbt_project.yml", getattr(flags, "VARS", None) or {})
+    target_path = root / (named or "target")
     results = target_path / "run_results.json"
     if results.is_file() and _mentions_syncs(target_path / "manifest.json"):
         from dbt_stripe_sync.dbt.memory import remember
@@ -70,13 +71,19 @@ def _remember_last_command() -> None:
         remember(root, read_run_results(results))
 
 
-def _named_target_path(project: Path) -> str | None:
+def _named_target_path(project: Path, variables: Mapping[str, Any]) -> str | None:
     text = project.read_text(encoding="utf-8")
     if "target-path" not in text:
         return None
     from dbt.clients.yaml_helper import load_yaml_text
 
-    return (load_yaml_text(text) or {}).get("target-path")
+    named = str((load_yaml_text(text) or {}).get("target-path") or "")
+    if "{{" in named:
+        from dbt_stripe_sync.dbt.rendering import Renderer
+        from dbt_stripe_sync.model.errors import Location
+
+        named = Renderer(env=os.environ, variables=variables).render(named, Location())
+    return named or None
 
 
 def _mentions_syncs(manifest: Path) -> bool:

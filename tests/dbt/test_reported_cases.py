@@ -311,3 +311,22 @@ def test_run_build_says_so_if_dbt_is_told_to_write_no_manifest(project, monkeypa
     assert ran.exit_code == 2
     assert "error[no-manifest]: dbt has parsed the project, and wrote no manifest" in ran.text
     assert "hint: unset DBT_WRITE_JSON" in ran.text
+
+
+@pytest.mark.parametrize("dbt_user", [pytest.param("1", marks=pytest.mark.slow)], indirect=True)
+def test_results_in_a_rendered_target_path_are_remembered(project):
+    """dbt 2 has no `target-path` in dbt_project.yml, and no plugins."""
+    path = "{{ env_var('SUFFIX', 'out') }}-{{ var('kind') }}"
+    write(project, "dbt_project.yml", json.dumps({**PROJECT, "target-path": path}))
+    write(project, "models/m.sql", "select cast('x' || 'y' as int) as id, 'Ann' as name")
+    properties(project, models=[tagged("m")])
+    variables = ("--vars", "{kind: dev}")
+
+    built, _ = project.run_dbt("build", *variables, plugin="1")
+    compiled, said = project.run_dbt("compile", *variables, plugin="1")
+    ran = project.cli("run", *variables)
+
+    assert (built, compiled) == (1, 0), said
+    assert (project.root / "out-dev" / "run_results.json").is_file()
+    assert ran.exit_code == 1, ran.text
+    assert "error[model-held]" in ran.text
