@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.config.columns import check_spelling
 from dbt_stripe_sync.config.order import find_cycle
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.model.counting import counted, with_article
@@ -251,6 +252,8 @@ def check_together(
     """
     by_name: dict[str, Sync] = {}
     syncs = (*well_formed, *broken)
+    for sync in syncs:
+        check_spelling(sync, problems)
     unnamed = {(problem.where.model, problem.where.field) for problem in problems.found if problem.code == "no-name"}
     for sync in syncs:
         other = by_name.setdefault(sync.name, sync)
@@ -258,7 +261,7 @@ def check_together(
             problems.add(
                 "duplicate-sync",
                 sync.where,
-                f"the model `{other.model.label}` already has a sync named `{sync.name}`",
+                f"the model `{other.model.label}`{_file_of(other, sync)} already has a sync named `{sync.name}`",
                 _duplicate_name_hint(sync, other),
             )
     for sync in syncs:
@@ -280,6 +283,12 @@ def check_together(
             f"these syncs refer to each other in a cycle: {' -> '.join(cycle)}",
             "Stripe needs one of the objects first: remove one of the references",
         )
+
+
+def _file_of(other: Sync, sync: Sync) -> str:
+    """The other sync's file, if a model of the same name in another package has it."""
+    is_namesake = other.model.label == sync.model.label and other.where.file != sync.where.file
+    return f" in `{other.where.file}`" if is_namesake else ""
 
 
 def _duplicate_name_hint(sync: Sync, other: Sync) -> str:

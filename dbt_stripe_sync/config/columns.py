@@ -37,6 +37,20 @@ def check_columns(sync: Sync, columns: Mapping[str, Iterable[str]]) -> tuple[Pro
     return tuple(problems.found)
 
 
+def check_spelling(sync: Sync, problems: Problems) -> None:
+    """Check that each column is written in one way: DuckDB, which compares the rows, ignores the case of names."""
+    spelled: dict[tuple[str, str], str] = {}
+    for model, column, where in _reads(sync):
+        first = spelled.setdefault((model.unique_id, column.casefold()), column)
+        if first != column:
+            problems.add(
+                "column-case",
+                where,
+                f"sync `{sync.name}` reads column `{column}` here, and `{first}` in another place",
+                "write it in the same case everywhere; if the model has both columns, rename one of them there",
+            )
+
+
 def _reads(sync: Sync) -> Iterator[tuple[ModelNode, str, Location]]:
     for column in sync.key:
         yield sync.model, column, sync.where.at_field("key")

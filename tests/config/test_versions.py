@@ -64,3 +64,17 @@ def test_child_rows_come_from_the_version_that_is_named(versions, named, unique_
 
     (items,) = (field.value for field in project.sync().fields if field.path == ("items",))
     assert items.model.unique_id == f"model.shop.people.{unique_id}"
+
+
+def test_models_of_one_name_in_two_packages_are_distinguished_in_the_message(project):
+    project.add("people", BLOCK)
+    node = project.nodes["model.shop.people"]
+    project.nodes["model.crm.people"] = replace(
+        node, unique_id="model.crm.people", package="crm", file="crm://models/schema.yml"
+    )
+
+    (problem,) = project.problems()
+    assert problem.startswith(
+        "error[duplicate-sync]: the model `people` in `models/schema.yml` already has a sync named `people`\n"
+        "  at crm://models/schema.yml: people.meta.stripe_sync\n"
+    )

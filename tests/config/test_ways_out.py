@@ -16,6 +16,7 @@ EDITS: dict[str, list[tuple[str, str]]] = {
     "bad-limit": [("ten|150%", "10%"), ("max_reads: 10%", "max_reads: 500")],
     "bad-name": [("our customers/all", "our_customers")],
     "bad-option": [("replace: later", "replace: true"), ('"no"', "false")],
+    "column-case": [("metadata.number: ID", "metadata.number: id")],
     "duplicate-sync": [("name: customers", "name: people")],
     "ambiguous-column-sync": [('"stripe_field": "email"', '"stripe_sync": {"one": "email"}')],
     "field-without-sync": [("null", "resource: customer\nkey: id\n")],
