@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 
 import pytest
 from business import run_cli
@@ -53,16 +51,6 @@ def test_a_file_that_cannot_be_written_is_written_elsewhere(people, command):
 
     assert run(*command, "--out", str(free)).exit_code == 0
     assert free.is_file()
-
-
-def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    with (tmp_path / "read").open("wb") as read, subprocess.Popen(["cat", str(pipe)], stdout=read):
-        assert run_cli("schema", "--out", str(pipe)).exit_code == 0
-
-    assert json.loads((tmp_path / "read").read_text())["$schema"]
-    assert pipe.is_fifo()
 
 
 def test_a_key_that_cannot_be_determined_is_asked_for(people):

@@ -29,9 +29,6 @@ def read_file(file: Path, name: str) -> str:
 
 def replace_file(file: Path, text: str) -> None:
     """Write a file, and its folder if there is none. Raises `OSError`; then an existing file is unchanged."""
-    if file.exists() and not file.is_file():
-        file.write_bytes(text.encode())  # a device or a pipe, such as /dev/stdout, which must not be replaced
-        return
     file.parent.mkdir(parents=True, exist_ok=True)
     target = file.resolve()  # a symbolic link stays one
     fresh = target.with_name(f".{target.name}.new")

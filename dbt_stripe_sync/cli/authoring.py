@@ -139,8 +139,7 @@ def schema(*, out: Path | None) -> int:
     if out is None:
         click.echo(text)
         return 0
-    from dbt_stripe_sync.authoring.files import replace_file
-
-    replace_file(out, text)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
     click.echo(f"{out}: name it in the first line of a schema.yml:  # yaml-language-server: $schema={out}")
     return 0
