@@ -18,7 +18,7 @@ from crash_counts import write_counts
 from examples import FEW
 from hypothesis import settings
 from recording import FOLDER, start_recording
-from showing import unshown
+from showing import unshown, waits_for_ever
 from usage import meters
 
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
@@ -192,13 +192,17 @@ def _stripe_key(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _nothing_is_sent_that_was_not_shown(monkeypatch):
-    """Every plan that a test makes shows each parameter of each of its calls, in the text and in the Markdown."""
+    """Every plan that a test makes shows each parameter of each of its calls, in the text and in the Markdown.
+
+    Each of its changes waits only for changes that it has, so that no run waits for ever.
+    """
     missing = []
     finish = PlanWriter.finish
 
     def finish_and_look(writer, *given, **named):
         plan = finish(writer, *given, **named)
         missing.extend(unshown(plan))
+        missing.extend(waits_for_ever(plan))
         return plan
 
     monkeypatch.setattr(PlanWriter, "finish", finish_and_look)

@@ -60,6 +60,19 @@ def unshown(plan: Plan) -> list[str]:
     ]
 
 
+def waits_for_ever(plan: Plan) -> list[str]:
+    """Changes that wait for one that the plan doesn't have."""
+    if len(plan.changes) > MOST_CHANGES:
+        return []
+    every = {change.id for change in plan.changes}
+    return [
+        f"{change.id} waits for {other}, which is not in the plan"
+        for change in plan.changes
+        for other in change.depends_on
+        if other not in every
+    ]
+
+
 def shown_parts(plan: Plan, change: Change) -> Iterator[tuple[str, list[str]]]:
     """The parts that are shown of a change, each without spaces and line breaks."""
     counts = SyncCounts(

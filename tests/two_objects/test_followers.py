@@ -50,6 +50,32 @@ def test_a_payment_link_that_may_be_replaced_follows_its_price(sold):
     sold.check_settled()
 
 
+def test_a_price_keeps_the_followers_that_a_limit_leaves_for_later(sold):
+    link(sold, replace=True)
+    sold.succeeds()
+    raise_the_price(sold)
+
+    ran = sold.run("run", "--yes", "--limit", "1")
+
+    assert "left for later by --limit" in ran.out
+    assert sorted(p["unit_amount"] for p in sold.living("price")) == [1000, 1200]
+    assert sold.owed() == 1
+    sold.succeeds()
+    assert [p["unit_amount"] for p in sold.living("price")] == [1200]
+    sold.check_settled()
+
+
+def test_rows_of_objects_that_a_limit_leaves_for_later_are_left_for_later_too(sold):
+    link(sold, replace=True)
+
+    ran = sold.run("run", "--limit", "1")
+
+    assert (ran.exit_code, sold.writes()) == (0, ["POST /v1/products"]), ran.text
+    assert "reference-not-found" not in ran.text
+    sold.succeeds()
+    sold.check_settled()
+
+
 def test_a_payment_link_that_may_not_be_replaced_keeps_the_old_price_and_the_plan_says_so(sold):
     link(sold, replace=False)
     sold.succeeds()

@@ -308,6 +308,39 @@ def test_a_code_that_returns_when_its_new_owner_leaves_is_active_again(codes):
 # ── ids ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_a_row_returns_with_its_code_which_another_row_gives_up_only_at_its_end(codes):
+    """The archived code of row z no longer holds it, so its new one waits for row y to give it up."""
+    write_codes(codes, ("x", "TWO"), ("y", "ONE"), ("z", "THREE"))
+    synced(codes)
+    write_codes(codes, ("x", "TWO"), ("y", "THREE"))
+    synced(codes)
+    codes.hand.v1.coupons.create({"id": "THIRD", "percent_off": 33, "duration": "once"})
+    codes.sync(
+        "codes",
+        resource="promotion_code",
+        fields={"promotion": {"value": {"type": "coupon", "coupon": "THIRD"}}, "code": "code", "metadata.row": "id"},
+        on_removed="archive",
+    )
+    write_codes(codes, ("x", "ONE"), ("y", "two"), ("z", "THREE"))
+
+    synced(codes)
+
+    assert of_rows(codes, "promotion_code", "code") == {"x": "ONE", "y": "two", "z": "THREE"}
+
+
+def test_codes_that_swap_wait_for_each_other_while_a_limit_leaves_one_for_later(codes):
+    write_codes(codes, ("x", "ONE"), ("y", "TWO"))
+    synced(codes)
+    write_codes(codes, ("x", "TWO"), ("y", "ONE"))
+
+    ran = codes.run("run", "--limit", "1")
+
+    assert "row [y] of `codes` still has this `code`, and --limit leaves it for later" in ran.text
+    assert of_rows(codes, "promotion_code", "code") == {"x": "ONE", "y": "TWO"}
+    synced(codes)
+    assert of_rows(codes, "promotion_code", "code") == {"x": "TWO", "y": "ONE"}
+
+
 def test_a_coupon_id_moves_from_a_removed_row_to_a_new_one(coupons):
     write_coupons(coupons, ("a", "TEN", 10), ("b", "HALF", 50))
     synced(coupons)

@@ -56,6 +56,16 @@ class Uniques:
         ]
         self._workspace.insert("work.claims", _CLAIMS, rows)
 
+    def note_left(self, resource: Resource, sync: str, diffs: Sequence[RowDiff]) -> None:
+        """Note rows that may give up such values, but not in this plan: `late` is then unknown."""
+        rows = [
+            (resource.name, unique.parameter, value, sync, diff.key, None, False, None)
+            for unique in resource.lifecycle.uniques
+            for diff in diffs
+            if (value := _folded(unique, diff.params.get(unique.parameter))) is not None
+        ]
+        self._workspace.insert("work.claims", _CLAIMS, rows)
+
     def add_to(self, order: Order) -> None:
         """Add which changes wait for which, and which can't have the value that they ask for."""
         found = self._workspace.all("SELECT DISTINCT resource, parameter FROM work.claims WHERE takes ORDER BY ALL")
@@ -103,7 +113,9 @@ class Uniques:
         for taker, sync, key, of_sync, of_key, giver, late, gives in rows:
             if not gives:
                 order.withheld.setdefault(taker, _value_taken(unique, (sync, key), (of_sync, of_key), "has it"))
-            elif giver is None:
+            elif late is None and unique.transfer is None:
+                order.withheld.setdefault(taker, _left_for_later(unique, (sync, key), (of_sync, of_key)))
+            elif giver is None and late is not None:
                 order.lost.append(LostValue(sync=of_sync, key=of_key, parameter=unique.parameter))
             elif unique.transfer is None:
                 if late:
@@ -169,7 +181,7 @@ def _unfollowed(change: Change, name: str, stuck: Sequence[Referrer]) -> Problem
 
 def stays(change: Change, referrer: Referrer) -> Problem:
     """Why an object can't end yet: a row still refers to it."""
-    why = "is rejected" if referrer.is_planned else "is not changed by this plan"
+    why = "can't be changed in this plan" if referrer.is_planned else "is not changed by this plan"
     return Problem(
         code="dependent-stays",
         summary=f"row [{referrer.key}] of `{referrer.sync}` {why}, and still refers to this {change.resource}",
@@ -197,13 +209,15 @@ def ends_later(change: Change, other: tuple[str, str, str]) -> Problem:
 def _claims(unique: Unique, diff: RowDiff, changes: Sequence[Change]) -> Iterator[tuple[str, str | None, bool, bool]]:
     """What a row's changes do with a value: the value, the change, whether it takes it, and whether only at its end."""
     had = _folded(unique, diff.params.get(unique.parameter))
+    # An archived object no longer has the value, even if its row comes back with it.
+    is_back = diff.kind is Kind.RETURNED and unique.among_active
     for change in changes:
         sent = [call.params[unique.parameter] for call in change.calls if unique.parameter in call.params]
         now = _folded(unique, sent[-1]) if sent else None
-        is_back = diff.kind is Kind.RETURNED and change.action is Action.UPDATE and unique.among_active
-        taken = had if is_back and not sent else now if now != had else None
-        if taken is not None:
-            yield taken, change.id, True, False
+        if is_back and change.action is Action.UPDATE and not sent:
+            now = had
+        if now is not None and (is_back or now != had):
+            yield now, change.id, True, False
         if had is not None and not is_back and (given := _gives_up(unique, change, sent=bool(sent), keeps=now == had)):
             yield had, change.id, False, given == "late"
     if not changes and had is not None and unique.transfer is not None:
@@ -233,6 +247,17 @@ def _value_taken(unique: Unique, row: tuple[str, str], other: tuple[str, str], w
         summary=f"only one object can have this `{unique.parameter}`, and {whose} {why}",
         where=Location(sync=sync, field=f"fields.{unique.parameter}", key=key),
         hint=f"give one of the two rows another `{unique.parameter}`",
+    )
+
+
+def _left_for_later(unique: Unique, row: tuple[str, str], other: tuple[str, str]) -> Problem:
+    name = unique.parameter
+    return Problem(
+        code="dependency-withheld",
+        summary=f"row [{other[1]}] of `{other[0]}` still has this `{name}`, and --limit leaves it for later",
+        where=Location(sync=row[0], field=f"fields.{name}", key=row[1]),
+        hint="nothing to do: a run without --limit sends both",
+        severity=Severity.WARNING,
     )
 
 

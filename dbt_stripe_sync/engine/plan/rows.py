@@ -36,6 +36,7 @@ _ADOPTED = pa.schema(
     [(name, pa.string()) for name in ("sync", "key", "stripe_id", "params", "salt")]
     + [("source_hash", pa.uint64()), ("refs", pa.string()), ("adopted", pa.bool_())]
 )
+_LEFT = Keep(note=Note(text="left for later by --limit"))
 _PLANNED = pa.schema([("sync", pa.string()), ("key", pa.string()), ("id", pa.string()), ("former", pa.string())])
 
 
@@ -54,11 +55,11 @@ class RowPlanner:
         if not any(counts.kinds.values()):
             return
         for batch in read_differences(self._planning.workspace, self._staged, self._planning.fingerprints):
-            decisions, observed = await self._decide(batch)
-            self._take(batch, decisions)
+            decided, observed = await self._decide(batch)
+            decisions = self._take(batch, decided)
             self._note_uniques(batch, decisions)
             self._note_former(batch, observed)
-            self._check_renamed(decisions)
+            self._check_renamed(decided)
             self._note_referrers(batch, decisions)
             self._planning.progress.rows_compared(len(batch))
             # Progress is reported while a long table is planned.
@@ -139,15 +140,20 @@ class RowPlanner:
             elif diff.kind is Kind.REMOVED:
                 pairs.append((diff, ()))
         self._planning.uniques.note(self._rules.resource, self._rules.sync.name, pairs)
+        left = [diff for diff, decision in zip(batch, decisions, strict=True) if decision is _LEFT]
+        self._planning.uniques.note_left(self._rules.resource, self._rules.sync.name, left)
 
-    def _take(self, batch: Sequence[RowDiff], decisions: Sequence[Decision]) -> None:
+    def _take(self, batch: Sequence[RowDiff], decided: Sequence[Decision]) -> list[Decision]:
+        """Write what was decided on some rows, and return it without the changes that `--limit` leaves for later."""
+        decisions = [self._within_limit(decision) for decision in decided]
         coming: list[tuple[str, str, str | None, str | None]] = []
         adopted: list[Record] = []
         for diff, decision in zip(batch, decisions, strict=True):
             if isinstance(decision, Reject):
                 self._found.count_rejected(decision)
             elif isinstance(decision, Change):
-                coming += _published(decision) if self._add(decision) else []
+                self._add(decision)
+                coming += _published(decision)
             elif isinstance(decision, Refresh):
                 self._refresh(diff, decision)
                 adopted += [decision.record] if diff.stripe_id is None else []
@@ -158,6 +164,19 @@ class RowPlanner:
             self._publish(coming)
         if adopted and self._rules.sync.name in self._planning.referrers.parents:
             self._keep_adopted(adopted)
+        return decisions
+
+    def _within_limit(self, decision: Decision) -> Decision:
+        """The decision, or that `--limit` leaves it for later."""
+        planning = self._planning
+        if planning.room is None:
+            return decision
+        if isinstance(decision, Change) and planning.room > 0:
+            planning.room -= 1
+            return decision
+        # The row that it refers to was probably left for later, too.
+        is_orphan = isinstance(decision, Reject) and {p.code for p in decision.problems} == {"reference-not-found"}
+        return _LEFT if isinstance(decision, Change) or (is_orphan and planning.room <= 0) else decision
 
     def _keep_adopted(self, records: Sequence[Record]) -> None:
         """Keep the records of adopted objects for the finalization in the same plan."""
@@ -204,18 +223,13 @@ class RowPlanner:
                 [
                     (diff.key, diff.refs, decision if isinstance(decision, Change) else None)
                     for diff, decision in pairs
-                    if isinstance(decision, Change | Reject)
+                    if isinstance(decision, Change | Reject) or decision is _LEFT
                 ],
             )
 
-    def _add(self, change: Change) -> bool:
-        """Write a change to the plan; False if `--limit` leaves it for later."""
+    def _add(self, change: Change) -> None:
+        """Write a change to the plan."""
         planning = self._planning
-        if planning.room is not None:
-            if planning.room <= 0:
-                self._found.notes[Note(text="left for later by --limit")] += 1
-                return False
-            planning.room -= 1
         if change.sync in planning.referred_to:
             planning.settling.note_end(change)
         if change.removed and self._rules.lifecycle.cuts_short:
@@ -227,7 +241,6 @@ class RowPlanner:
             planning.writer.add(part)
             planning.settling.note(part)
             self._found.count_change(part)
-        return True
 
     def _publish(self, rows: Sequence[tuple[str, str, str | None, str | None]]) -> None:
         """Tell the syncs that refer to this one which ids will appear and which will disappear."""
