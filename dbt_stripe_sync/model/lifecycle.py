@@ -161,15 +161,23 @@ class ItemList(Struct, frozen=True, kw_only=True):
 
     In an update, an item without an id is added, and a missing one stays.
 
-    `identity_field` names a field that is unique among an object's items; `gone` is sent, with its id, to remove an
-    item. If the object only returns some of its items, `listed_by` is the resource that lists them, with the parameter
-    for the object, or `listed_with` is the object's own operation that does.
+    `identity_field` names a field that is unique among an object's items. Instead of it, a row can set `same_as`,
+    with the same id, or `described_by`, a hash from which Stripe creates the other object. `gone` is sent, with its
+    id, to remove an item. If the object only returns some of its items, `listed_by` is the resource that lists them,
+    with the parameter for the object, or `listed_with` is the object's own operation that does.
     """
 
     identity_field: str
+    same_as: str | None = None
+    described_by: str | None = None
     gone: Mapping[str, Any] = field(default_factory=dict)
     listed_by: tuple[str, str] | None = None
     listed_with: str | None = None
+
+    @property
+    def identified_by(self) -> tuple[str, ...]:
+        """The parameters that tell which item is meant, if it has no id."""
+        return tuple(name for name in (self.identity_field, self.same_as, self.described_by) if name is not None)
 
 
 class Entries(Struct, frozen=True, kw_only=True):
@@ -329,6 +337,8 @@ class Lifecycle(Struct, frozen=True, kw_only=True):
     used_by: tuple[UsedBy, ...] = ()
     # The removal that undoes a creation, if it isn't the first removal that can itself be undone.
     undone_by: Removal | None = None
+    # The removal that undoes a creation from another object, by the parameter with that object: it was there before.
+    undone_from: Mapping[str, Removal] = field(default_factory=dict)
 
     def set_once_from(self, path: Sequence[str]) -> tuple[Any, ...]:
         """Return the only value from which a parameter can be changed; empty if it can always be changed."""

@@ -209,7 +209,12 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             # price.
             item_lists={
                 "items": ItemList(
-                    identity_field="price", gone={"deleted": True}, listed_by=("subscription_item", "subscription")
+                    identity_field="price",
+                    same_as="plan",
+                    # Stripe creates a new price from it each time, so such an item has no id of ours.
+                    described_by="price_data",
+                    gone={"deleted": True},
+                    listed_by=("subscription_item", "subscription"),
                 )
             },
         ),
@@ -228,6 +233,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "subscription_schedule": Lifecycle(
             undone_by=Removal.CANCEL,
+            # docs.stripe.com/api/subscription_schedules/cancel: it would cancel the subscription, too.
+            undone_from={"from_subscription": Removal.DEACTIVATE},
             found_by=("id", "metadata"),
             needs_one_of=(("customer", "customer_account", "from_subscription"), ("phases", "from_subscription")),
             # docs.stripe.com/api/subscription_schedules/cancel: only a schedule that is not started or active can be
@@ -389,7 +396,9 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             shown_if_asked=("line_items",),
             # docs.stripe.com/api/payment-link/update: an item is identified by its id, and items can't be added or
             # removed.
-            item_lists={"line_items": ItemList(identity_field="price", listed_with="list_line_items")},
+            item_lists={
+                "line_items": ItemList(identity_field="price", described_by="price_data", listed_with="list_line_items")
+            },
         ),
         "billing.meter": Lifecycle(
             found_by=("id", "event_name", "display_name"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.engine.payload.builder import Payload
-    from dbt_stripe_sync.model.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.lifecycle import ItemList, Lifecycle
     from dbt_stripe_sync.model.params import Param, Resource
 
 _ABSENT: Any = object()
@@ -159,7 +159,7 @@ class _Walk(Struct):
         found = (_fixed(before, after, param, all_of_it=rule is None) for before, after in pairs)
         fixed = dict.fromkeys(name for names in found for name in names)
         self.result.immutable += [".".join((*path, *name)) for name in fixed]
-        return (_ABSENT if fixed else [_item(after, param, identity_field) for after in new]), new
+        return (_ABSENT if fixed else [_item(after, param, rule) for after in new]), new
 
     def _map(
         self, path: tuple[str, ...], old: Mapping[str, Any], new: Mapping[str, Any], param: Param
@@ -261,7 +261,8 @@ def _fixed(
             yield from ((name, *path) for path in _fixed(old, new, part, all_of_it=False))
 
 
-def _item(item: Mapping[str, Any], param: Param, identity_field: str | None) -> dict[str, Any]:
-    """An item for an update, with the field that its id is found by."""
+def _item(item: Mapping[str, Any], param: Param, rule: ItemList | None) -> dict[str, Any]:
+    """An item for an update, with the fields that its id is found by."""
     sent = {} if param.item is None else without_immutable(dict(item), param.item) or {}
-    return {name: sent.get(name, value) for name, value in item.items() if name in sent or name == identity_field}
+    finders = rule.identified_by if rule else ()
+    return {name: sent.get(name, value) for name, value in item.items() if name in sent or name in finders}

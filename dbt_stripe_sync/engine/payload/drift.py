@@ -67,6 +67,13 @@ def find_drift(params: Mapping[str, Any], body: Mapping[str, Any], resource: Res
     return Drift(fields=tuple(walk.fields), seen=seen)
 
 
+def shows(ours: Any, theirs: Any) -> bool:
+    """Whether an object, or a part of one, has the values that were sent for it."""
+    walk = _Walk()
+    walk.value((), ours, theirs, None)
+    return not walk.fields
+
+
 class _Walk(Struct):
     """Walks through the record's parameters and the object's, and yields the object's value for each, or `_GONE`."""
 

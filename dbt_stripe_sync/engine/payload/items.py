@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from dbt_stripe_sync.engine.payload.compare import same
+from dbt_stripe_sync.engine.payload.drift import shows
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sync import ChildRows, ItemsOwned, ListOf, Nulls
 
@@ -35,16 +36,13 @@ class Emptying(Struct, frozen=True, kw_only=True):
     is_known: bool = True
     reusable: frozenset[str] = frozenset()
 
-    def may_remove(self, shown: Mapping[str, Any], identity: str) -> bool:
+    def may_remove(self, shown: Mapping[str, Any], rule: ItemList) -> bool:
         """Whether the row itself added an item of the object that it no longer asks for."""
-        here = _identity(shown, identity)
-        return self.all_ours or any(
-            same(old.get(identity), here) or old.get("id") == shown["id"] for old in self.before
-        )
+        return self.all_ours or any(_same(old, shown, rule) or old.get("id") == shown["id"] for old in self.before)
 
-    def may_reuse(self, shown: Mapping[str, Any], identity: str) -> bool:
+    def may_reuse(self, shown: Mapping[str, Any], rule: ItemList) -> bool:
         """Whether an item that the row doesn't ask for can be turned into one that it does ask for."""
-        return self.may_remove(shown, identity) if self.is_known else _identity(shown, identity) in self.reusable
+        return self.may_remove(shown, rule) if self.is_known else _identity(shown, rule) in self.reusable
 
     def of(self, item: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
         """What to send with an item to clear values that its row no longer has, but nothing that others set."""
@@ -110,20 +108,21 @@ def match_items(
 ) -> list[dict[str, Any]]:
     """The items to send so that an object gets the wanted items and loses the previous ones.
 
-    Items with the same identity field keep their id. Of the rest, a removed item is turned into an added one, so a
-    replaced price moves its item instead of ending it. The others are added, or marked as removed. An item that the row
-    never had, such as an add-on that somebody put on the subscription, stays unchanged.
+    Items with the same identity field, or with what it is described by, keep their id. Of the rest, a removed item is
+    turned into an added one, so a replaced price moves its item instead of ending it. The others are added, or marked
+    as removed. An item that the row never had, such as an add-on that somebody put on the subscription, stays
+    unchanged.
     """
     shown = {str(item["id"]): item for item in existing}
     ids, left = pair_items(wanted, existing, rule)
-    left = {id_: item for id_, item in left.items() if emptying.may_reuse(item, rule.identity_field)}
+    left = {id_: item for id_, item in left.items() if emptying.may_reuse(item, rule)}
     made = []
     for wish, found in zip(wanted, ids, strict=True):
         id_, item = found, wish
-        if found is not None and "id" not in wish and _same(wish, shown[found], rule.identity_field):
+        if found is not None and "id" not in wish:
             # Values that an item already has aren't sent again: Stripe may treat an archived price as a new choice of
-            # it.
-            item = {name: value for name, value in wish.items() if name != rule.identity_field}
+            # it, and creates another price from a description.
+            item = {name: value for name, value in wish.items() if name not in rule.identified_by}
         if id_ is None and "id" not in item and left:
             id_ = next(iter(left))
             del left[id_]
@@ -139,11 +138,7 @@ def pair_items(
     ids: list[str | None] = []
     for item in wanted:
         named = item.get("id")
-        found = (
-            named
-            if named in left
-            else next((i for i, old in left.items() if _same(item, old, rule.identity_field)), None)
-        )
+        found = named if named in left else next((i for i, old in left.items() if _same(item, old, rule)), None)
         ids.append(found)
         left.pop(str(found), None)
     return ids, left
@@ -151,13 +146,19 @@ def pair_items(
 
 def identities(items: Iterable[Mapping[str, Any]], rule: ItemList) -> tuple[str, ...]:
     """The values that identify the items of an object."""
-    return tuple(str(_identity(item, rule.identity_field)) for item in items)
+    return tuple(str(_identity(item, rule)) for item in items)
 
 
-def _same(wanted: Mapping[str, Any], existing: Mapping[str, Any], name: str) -> bool:
-    return wanted.get(name) is not None and wanted[name] == _identity(existing, name)
+def _same(ours: Mapping[str, Any], existing: Mapping[str, Any], rule: ItemList) -> bool:
+    """Whether an item of a row, or of a record, is an existing one."""
+    name = next((name for name in rule.identified_by if ours.get(name) is not None), None)
+    if name is None:
+        return False
+    if name == rule.described_by:
+        return shows(ours[name], existing.get(rule.identity_field))
+    return same(ours[name], _identity(existing, rule))
 
 
-def _identity(existing: Mapping[str, Any], name: str) -> Any:
-    shown = existing.get(name)
+def _identity(existing: Mapping[str, Any], rule: ItemList) -> Any:
+    shown = existing.get(rule.identity_field)
     return shown.get("id") if isinstance(shown, dict) else shown

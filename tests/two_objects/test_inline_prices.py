@@ -1,0 +1,119 @@
+"""Items whose price is described in the row (`price_data`), from which Stripe makes a new price with each call."""
+
+from __future__ import annotations
+
+import pytest
+
+USD = {"value": "usd"}
+MONTHLY = {"value": "month"}
+INLINE = {
+    "price_data.currency": USD,
+    "price_data.product": {"sync": "products", "key": "product"},
+    "price_data.unit_amount": "cents",
+    "price_data.recurring.interval": MONTHLY,
+    "quantity": "quantity",
+}
+LINES = "subscription text, product text, cents int, quantity int"
+
+
+@pytest.fixture
+def billed(shop):
+    """A subscription with an item for each row of `lines`."""
+    shop.rows("customers", ("c1", "a@example.com"), columns="id text, email text")
+    shop.sync("customers", resource="customer", fields={"email": "email"})
+    shop.rows("products", ("desk",), ("lamp",), columns="id text")
+    shop.sync("products", resource="product", fields={"name": "id"})
+    shop.rows("subs", ("s1", "c1"), columns="id text, customer text")
+    fields = {
+        "customer": {"sync": "customers", "key": "customer"},
+        "collection_method": {"value": "send_invoice"},
+        "days_until_due": {"value": 30},
+        "items": {"model": "lines", "on": "subscription", "fields": INLINE},
+    }
+    shop.sync("subs", resource="subscription", fields=fields)
+    return shop
+
+
+def write(shop, *lines):
+    shop.rows("lines", *(("s1", *line) for line in lines), columns=LINES)
+
+
+def items(shop):
+    """What the subscription bills: an amount and a quantity for each item."""
+    return sorted((i["price"]["unit_amount"], i["quantity"]) for i in shop.only("subscription")["items"]["data"])
+
+
+def ids(shop):
+    return {i["id"] for i in shop.only("subscription")["items"]["data"]}
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        pytest.param([("desk", 1000, 2)], id="a quantity"),
+        pytest.param([("desk", 1500, 1)], id="an amount"),
+        pytest.param([("lamp", 1000, 1)], id="a product"),
+    ],
+)
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_a_changed_line_changes_its_item_and_adds_none(billed, after, is_stored):
+    billed.business.set(store_values=is_stored)
+    write(billed, ("desk", 1000, 1))
+    billed.succeeds()
+    before = ids(billed)
+    write(billed, *after)
+
+    billed.succeeds()
+
+    assert (items(billed), ids(billed)) == ([line[1:] for line in after], before)
+    billed.check_settled()
+
+
+def test_lines_come_and_go(billed):
+    write(billed, ("desk", 1000, 1))
+    billed.succeeds()
+    write(billed, ("desk", 1000, 1), ("lamp", 200, 3), ("desk", 1000, 5))
+
+    billed.succeeds()
+
+    assert items(billed) == [(200, 3), (1000, 1), (1000, 5)]
+    write(billed, ("lamp", 200, 4))
+    billed.succeeds()
+    assert items(billed) == [(200, 4)]
+    billed.check_settled()
+
+
+def test_an_item_that_somebody_added_stays(billed):
+    write(billed, ("desk", 1000, 1))
+    billed.succeeds()
+    product = billed.objects("product")[1]["id"]
+    inline = {"currency": "usd", "product": product, "unit_amount": 77, "recurring": {"interval": "month"}}
+    sub = billed.only("subscription")["id"]
+    billed.hand.v1.subscription_items.create({"subscription": sub, "price_data": inline, "quantity": 1})
+    write(billed, ("desk", 1100, 1))
+
+    billed.succeeds()
+
+    assert items(billed) == [(77, 1), (1100, 1)]
+
+
+def test_the_quantity_of_a_payment_links_inline_price_changes(shop):
+    product = shop.hand.v1.products.create({"name": "Desk"}).id
+    fields = {
+        "line_items": [
+            {
+                "price_data": {"currency": USD, "product": {"value": product}, "unit_amount": {"value": 1000}},
+                "quantity": "quantity",
+            }
+        ]
+    }
+    shop.sync("links", resource="payment_link", fields=fields)
+    shop.rows("links", ("l1", 1), columns="id text, quantity int")
+    shop.succeeds()
+    shop.rows("links", ("l1", 2), columns="id text, quantity int")
+
+    shop.succeeds()
+
+    (link,) = shop.objects("payment_link")
+    (line,) = shop.hand.v1.payment_links.line_items.list(link["id"]).data
+    assert line.quantity == 2
