@@ -385,6 +385,168 @@ def test_a_subscription_is_undone_before_its_customer_and_returns_to_the_old_pri
     assert not any(body["active"] for body in business.stripe.objects("price"))
 
 
+def contracts(business, *rows):
+    """Subscriptions of customers, each with a days_until_due of its own."""
+    if business.stripe.count("price") == 0:
+        by_hand(business, "products", id="team", name="Team")
+        by_hand(business, "prices", product="team", currency="usd", unit_amount=100, **{"recurring[interval]": "month"})
+    business.rows("contracts", *rows, columns="id text, customer text, days int")
+    fields = {
+        "customer": {"sync": "customers", "key": "customer"},
+        "items": [{"price": {"value": only(business, "price")["id"]}}],
+        "collection_method": {"value": "send_invoice"},
+        "days_until_due": "days",
+    }
+    business.sync("contracts", resource="subscription", key="id", fields=fields)
+
+
+def all_active(business):
+    return {body["status"] for body in business.stripe.objects("subscription")} == {"active"}
+
+
+@pytest.mark.telling
+def test_a_customer_stays_if_its_subscription_was_changed_since(business):
+    """Deleting it would cancel the subscription, which the undo itself leaves alone."""
+    customers(business, ("1", "a@example.com", None, None))
+    contracts(business, ("s1", "1", 14))
+    created = run(business)
+    contracts(business, ("s1", "1", 30))
+    run(business)
+
+    ran = undo(business, created, exit_code=1)
+
+    assert "row [s1] of `contracts` is not changed by this plan, and still refers to this customer" in ran.err
+    assert (business.stripe.count("customer"), all_active(business)) == (1, True)
+
+
+def test_a_customer_stays_if_a_later_run_created_its_subscription(business):
+    customers(business, ("1", "a@example.com", None, None))
+    created = run(business)
+    contracts(business, ("s1", "1", 14))
+    run(business)
+
+    ran = undo(business, created, exit_code=1)
+
+    assert "row [s1] of `contracts` is not changed by this plan, and still refers to this customer" in ran.err
+    assert (business.stripe.count("customer"), all_active(business)) == (1, True)
+
+
+def test_a_customer_stays_if_only_its_own_sync_is_selected(business):
+    customers(business, ("1", "a@example.com", None, None))
+    contracts(business, ("s1", "1", 14))
+    created = run(business)
+
+    ran = business.cli("undo", created, "--yes", "--select", "customers")
+
+    assert ran.exit_code == 1, ran.text
+    assert (business.stripe.count("customer"), all_active(business)) == (1, True)
+
+
+def test_a_customer_waits_for_the_end_of_its_subscription(business):
+    customers(business, ("1", "a@example.com", None, None), ("2", "b@example.com", None, None))
+    contracts(business, ("s1", "1", 14), ("s2", "2", 14))
+    created = run(business)
+    business.stripe.inject(Fault.status_code(500, method="DELETE", path="^/v1/subscriptions/"))
+
+    undo(business, created, exit_code=1)
+
+    assert business.stripe.count("customer") == 1
+    undo(business, created)
+    assert business.stripe.count("customer") == 0
+
+
+@pytest.mark.telling
+def test_a_schedule_made_from_a_subscription_is_released_so_that_the_subscription_continues(business):
+    customers(business, ("1", "a@example.com", None, None))
+    contracts(business, ("s1", "1", 14))
+    run(business)
+    business.rows("schedules", ("x", only(business, "subscription")["id"]), columns="id text, subscription text")
+    fields = {"from_subscription": "subscription"}
+    business.sync("schedules", resource="subscription_schedule", key="id", fields=fields)
+    created = run(business)
+
+    undo(business, created)
+
+    assert only(business, "subscription_schedule")["status"] == "released"
+    assert all_active(business)
+
+
+@pytest.mark.telling
+def test_an_object_that_returned_is_archived_again_and_the_next_run_activates_it(business):
+    by_hand(business, "products", id="team", name="Team")
+    both = [("solo", "team", 100, None), ("team", "team", 200, None)]
+    prices(business, *both)
+    run(business)
+    prices(business, both[0])
+    run(business)
+    prices(business, *both)
+    returned = run(business)
+
+    undo(business, returned)
+
+    assert sorted(p["active"] for p in business.stripe.objects("price")) == [False, True]
+    assert plan_again(business) == [("update", "team")]
+    run(business)
+    assert all(p["active"] for p in business.stripe.objects("price"))
+
+
+def test_a_price_that_was_archived_before_the_run_that_replaced_it_is_not_activated(business):
+    by_hand(business, "products", id="team", name="Team")
+    both = [("solo", "team", 100, None), ("team", "team", 200, None)]
+    prices(business, *both)
+    run(business)
+    prices(business, both[0])
+    run(business)
+    prices(business, both[0], ("team", "team", 300, None))
+    returned = run(business)
+
+    ran = undo(business, returned, exit_code=1)
+
+    assert "was not in use before the run" in ran.err
+    assert sorted(p["unit_amount"] for p in business.stripe.objects("price") if p["active"]) == [100, 300]
+
+
+def test_a_meter_that_the_run_reactivated_is_listed(business):
+    def write(*names):
+        business.rows("meters", *((name,) for name in names), columns="name text")
+        fields = {"event_name": "name", "display_name": "name", "default_aggregation.formula": {"value": "sum"}}
+        business.sync("meters", resource="billing.meter", key="name", fields=fields, on_removed="deactivate")
+
+    for names in (("calls", "seats"), ("calls",), ("calls", "seats")):
+        write(*names)
+        last = run(business)
+
+    ran = undo(business, last, exit_code=1)
+
+    assert "`reactivate` of mtr_" in ran.err
+
+
+def test_a_code_that_ended_before_its_replacement_is_listed_once_and_its_coupon_stays(business):
+    def write(*, code):
+        business.rows("coupons", *((name,) for name in {"ten", code}), columns="id text")
+        coupon = {"percent_off": {"value": 10}, "duration": {"value": "once"}}
+        business.sync("coupons", resource="coupon", key="id", fields=coupon)
+        business.rows("codes", ("x", code), columns="id text, coupon text")
+        fields = {
+            "promotion.type": {"value": "coupon"},
+            "promotion.coupon": {"sync": "coupons", "key": "coupon"},
+            "code": {"value": "HELLO"},
+        }
+        business.sync("codes", resource="promotion_code", key="id", fields=fields)
+
+    write(code="ten")
+    run(business)
+    write(code="other")
+    moved = run(business)
+
+    ran = undo(business, moved, exit_code=1)
+
+    assert ran.err.count("ended before a new object replaced it") == 1
+    assert "rejected[" not in ran.err
+    assert business.stripe.count("coupon") == 2
+    assert [code["active"] for code in business.stripe.objects("promotion_code")] == [False, True]
+
+
 def test_rows_that_the_warehouse_compares_are_sent_again_after_an_undo(business):
     business.set(diff="warehouse")
     customers(business, ("1", "a@example.com", "Ann", "solo"), ("2", "b@example.com", "Bob", "solo"))

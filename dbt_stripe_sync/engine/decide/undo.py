@@ -70,7 +70,7 @@ def decide_undone(rules: Rules, done: DoneByRun, observed: Observed) -> Decision
         return cannot(rules, change.key, f"a later run has changed {record.stripe_id}")
     rules = _as_undoing(rules, done)
     diff = _diff(done, record)
-    if change.action is Action.CREATE and removal_of_new(rules) is None:
+    if change.action is Action.CREATE and removal_of_new(rules, change) is None:
         what = with_article(rules.resource.name)
         return cannot(rules, diff.key, f"Stripe can't remove {what} once it is created ({diff.stripe_id})")
     drifted = _has_moved(rules, diff, observed)
@@ -84,6 +84,9 @@ def _way_back(change: Change) -> Callable[[Rules, DoneByRun, RowDiff, Observed],
         return _removed
     if change.action in REMOVALS:
         return _returned
+    reviving = next((call.operation for call in change.calls if call.operation != "update"), None)
+    if change.action is Action.UPDATE and reviving is not None:
+        return lambda rules, *_: cannot(rules, change.key, f"`{reviving}` of {change.stripe_id} can't be reversed")
     if has_unstored(change.changed):
         return lambda rules, *_: cannot(rules, change.key, NOT_STORED)
     return _put_back if change.action is Action.REPLACE else _restored
@@ -161,15 +164,18 @@ def _has_moved(rules: Rules, diff: RowDiff, observed: Observed) -> Ask | Reject 
 # ── what was created ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def removal_of_new(rules: Rules) -> Removal | None:
+def removal_of_new(rules: Rules, change: Change) -> Removal | None:
     """How to remove an object that a run created: if possible, in a way that can itself be undone."""
     lifecycle = rules.lifecycle
+    kept = next((removal for name, removal in lifecycle.undone_from.items() if name in change.desired), None)
+    if kept is not None:
+        return kept
     ways = sorted(lifecycle.on_removed, key=lambda removal: removal in lifecycle.permanent)
     return lifecycle.undone_by or next(iter(ways), None)
 
 
 def _removed(rules: Rules, done: DoneByRun, diff: RowDiff, observed: Observed) -> Decision:
-    removal = removal_of_new(rules) or Removal.IGNORE
+    removal = removal_of_new(rules, done.change) or Removal.IGNORE
     rules = replace(rules, sync=replace(rules.sync, on_removed=removal))
     gone = replace(diff, kind=Kind.REMOVED)
     return _explained(rules, done, decide(rules, Row(diff=gone, payload=None), observed), set(REMOVALS))
@@ -199,7 +205,15 @@ def _restored(rules: Rules, done: DoneByRun, diff: RowDiff, observed: Observed) 
         decision = decide(rules, Row(diff=diff, payload=payload), observed)
     if done.change.action is Action.ADOPT:
         decision = _unadopt(rules, diff, decision)
+    elif isinstance(decision, Change) and _was_removed(rules, done, replace(diff, params=before)):
+        decision = replace(decision, removed=True)
     return _explained(rules, done, decision, {Action.UPDATE})
+
+
+def _was_removed(rules: Rules, done: DoneByRun, before: RowDiff) -> bool:
+    """Whether the run had restored the object of a row that came back to the model."""
+    restored = revival(rules, before).keys() & {part.path for part in done.change.changed}
+    return bool(restored) and restored.isdisjoint(mapping.path[0] for mapping in rules.sync.fields)
 
 
 def _unadopt(rules: Rules, diff: RowDiff, decision: Decision) -> Decision:
@@ -234,14 +248,9 @@ def _put_back(rules: Rules, done: DoneByRun, diff: RowDiff, observed: Observed) 
     step = None if isinstance(rule, NotReplaced) else rules.lifecycle.on_removed.get(rule.then)
     if isinstance(rule, NotReplaced) or not isinstance(step, Step) or step.revive is None:
         return cannot(rules, diff.key, f"{old} has ended, and {new} has replaced it permanently")
-    if done.is_owed:
-        return cannot(rules, diff.key, f"a step on {old} is still owed: `run` does it, `state settle` drops it")
-    if not done.former or done.former.get("deleted"):
-        is_known = done.former is not None
-        reason = f"{old} was deleted in Stripe" if is_known else f"{old} could not be read from Stripe; run it again"
-        return cannot(rules, diff.key, reason)
-    if not all(same(done.former.get(name), value) for name, value in step.params.items()):
-        return cannot(rules, diff.key, f"{old} was changed in Stripe since")
+    lost = _why_it_stays_ended(done, step)
+    if lost is not None:
+        return cannot(rules, diff.key, lost)
     body = look(rules, diff, observed, new, tuple(by for held in rules.lifecycle.held_by if (by := held.named_by)))
     if isinstance(body, Ask | Reject):
         return body
@@ -266,6 +275,22 @@ def _put_back(rules: Rules, done: DoneByRun, diff: RowDiff, observed: Observed) 
         reason=f"restored: undoes run {done.run_id}",
         owes=(*moves, owed),
     )
+
+
+def _why_it_stays_ended(done: DoneByRun, step: Step) -> str | None:
+    """Why a replaced object can't be in use again, or None if it can."""
+    old, revive = done.change.stripe_id, step.revive or {}
+    if done.is_owed:
+        return f"a step on {old} is still owed: `run` does it, `state settle` drops it"
+    if done.former is None:
+        return f"{old} could not be read from Stripe; run it again"
+    if not done.former or done.former.get("deleted"):
+        return f"{old} was deleted in Stripe"
+    if not all(same(done.former.get(name), value) for name, value in step.params.items()):
+        return f"{old} was changed in Stripe since"
+    if any(part.path in revive and part.before != revive[part.path] for part in done.change.changed):
+        return f"{old} was not in use before the run either"
+    return None
 
 
 # ── what comes of it ─────────────────────────────────────────────────────────────────────────────────────────────

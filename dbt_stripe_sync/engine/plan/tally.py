@@ -48,6 +48,15 @@ class Tally(Struct, kw_only=True):
         self.in_bulk += in_bulk
         self.calls += len(change.calls) - in_bulk
 
+    def discount(self, change: Change) -> None:
+        """No longer count a change, since it can't be part of the plan."""
+        kind = kind_of(change)
+        self.actions[change.action.value] -= 1
+        self.kinds[kind if kind in self.kinds else other_kind(change)] -= 1
+        in_bulk = sum(call.in_bulk for call in change.calls)
+        self.in_bulk -= in_bulk
+        self.calls -= len(change.calls) - in_bulk
+
     def count_rejected(self, rejected: Reject) -> None:
         """Count a row that can't be sent, with its problems."""
         self.rejected += 1

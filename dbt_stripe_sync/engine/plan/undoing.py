@@ -19,11 +19,16 @@ from dbt_stripe_sync.engine.payload.builder import PayloadBuilder
 from dbt_stripe_sync.engine.payload.compare import same
 from dbt_stripe_sync.engine.payload.layout import build_layout
 from dbt_stripe_sync.engine.plan.asking import decide_in_rounds
+from dbt_stripe_sync.engine.plan.finalization import Referrers
+from dbt_stripe_sync.engine.plan.in_use import keep_while_in_use
 from dbt_stripe_sync.engine.plan.observing import Observing
+from dbt_stripe_sync.engine.plan.order import Order
+from dbt_stripe_sync.engine.plan.ordering import follow_or_withhold
 from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
-from dbt_stripe_sync.engine.plan.settling import end_of, lane_of, settle_earlier
+from dbt_stripe_sync.engine.plan.settling import Settling, end_of, lane_of, settle_earlier
 from dbt_stripe_sync.engine.plan.tally import Tally
+from dbt_stripe_sync.engine.plan.too_early import keep_from_ending_early
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import ENDS_FIRST, Action, Change, is_row
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
     from dbt_stripe_sync.engine.ports import State, Stripe
     from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.params import Catalog
     from dbt_stripe_sync.model.plan import Plan
     from dbt_stripe_sync.model.record import Record
@@ -82,6 +88,9 @@ class UndoMaker:
         # A change with an unknown outcome has to be resolved by a run first.
         self._unsettled = frozenset((intent.change.sync, intent.change.key) for intent in state.open_intents())
         self._problems: list[Problem] = []
+        users = {rule.resource for sync in scope.syncs for rule in self._lifecycle_of(sync).used_by}
+        self._settling = Settling(workspace=self._workspace, writer=writer, earlier=(), users=frozenset(users))
+        self._referrers = Referrers(workspace=self._workspace, parents=frozenset())
         # The rows whose replaced objects were restored by an undo that was interrupted.
         self._put_back: set[tuple[str, str]] = set()
 
@@ -91,16 +100,20 @@ class UndoMaker:
         known = self._scope.left_alone.union(sync.name for sync in self._scope.syncs)
         self._problems += [_unknown_sync(name) for name in ran if name not in known]
         syncs = [sync for sync in self._scope.syncs if sync.name in ran]
-        counts: list[SyncCounts] = []
         owing: dict[str, list[Change]] = {}
+        restored: dict[str, Tally] = {}
+        removed: dict[str, Tally] = {}
         for sync in syncs:
             owing[sync.name] = []
-            tally = await self._plan_lane(sync, sync.name, CHANGED, owing[sync.name])
-            counts.append(_counts(sync, sync.name, tally, after=sync.depends_on))
-        first = tuple(sync.name for sync in syncs)
+            restored[sync.name] = await self._plan_lane(sync, sync.name, CHANGED, owing[sync.name])
         for sync in reversed(syncs):
-            lane = undone_creations(sync.name)
-            tally = await self._plan_lane(sync, lane, CREATED, [])
+            removed[sync.name] = await self._plan_lane(sync, undone_creations(sync.name), CREATED, [])
+        await self._keep_what_others_need(removed)
+        self._problems += [problem for tally in (*restored.values(), *removed.values()) for problem in tally.problems]
+        first = tuple(sync.name for sync in syncs)
+        counts = [_counts(sync, sync.name, restored[sync.name], after=sync.depends_on) for sync in syncs]
+        for sync in reversed(syncs):
+            lane, tally = undone_creations(sync.name), removed[sync.name]
             children = tuple(undone_creations(other.name) for other in syncs if sync.name in other.depends_on)
             counts += [_counts(sync, lane, tally, after=(*first, *children))] if _rows(tally) else []
         for sync in syncs:
@@ -118,14 +131,46 @@ class UndoMaker:
         while batch := list(islice(outcomes, BATCH_ROWS)):
             mine = [outcome for outcome in batch if self._is_undoable(rules, outcome, twice, tally)]
             decided = await self._decide(rules, mine, tally)
+            self._note_referrers(sync, decided)
             for outcome in mine:
                 decision = decided[outcome.change.key]
                 self._take(decision, tally, owing)
+                if isinstance(decision, Change) and actions is CREATED:
+                    self._note_end(rules, decision)
                 if outcome.change.action is Action.REPLACE and isinstance(decision, Keep):
                     self._put_back.add((sync.name, outcome.change.key))
         self._writer.end_sync(lane, keep=True)
-        self._problems += tally.problems
         return tally
+
+    def _note_referrers(self, sync: Sync, decided: Mapping[str, Decision]) -> None:
+        """Note what becomes of some rows, for the objects that they refer to."""
+        changes = [(key, decision) for key, decision in decided.items() if isinstance(decision, Change)]
+        self._referrers.add(sync, [(key, None, change) for key, change in changes])
+
+    def _note_end(self, rules: Rules, change: Change) -> None:
+        """Note a change that ends the object that the run had created."""
+        self._settling.note_end(change)
+        self._settling.note_user(change)
+        if rules.lifecycle.cuts_short:
+            self._settling.cutting_short.append(change)
+        if rules.lifecycle.used_by:
+            self._settling.in_use.append(change)
+
+    async def _keep_what_others_need(self, removed: Mapping[str, Tally]) -> None:
+        """Keep new objects to which rows still refer, as every plan does, and end the others in order."""
+        order = Order()
+        follow_or_withhold(self._settling, self._scope.catalog, order)
+        await keep_from_ending_early(self._settling, self._stripe, self._scope.catalog, order)
+        await keep_while_in_use(self._settling, self._stripe, self._scope.catalog, order)
+        syncs = {sync.name: sync for sync in self._scope.syncs}
+        for change in self._writer.rewrite(order) if order else ():
+            tally = removed[change.sync]
+            tally.discount(change)
+            rules = self._rules(syncs[change.sync])
+            tally.count_rejected(cannot(rules, change.key, order.withheld[change.id].summary))
+
+    def _lifecycle_of(self, sync: Sync) -> Lifecycle:
+        return self._scope.catalog.resources[sync.resource].lifecycle
 
     def _rules(self, sync: Sync) -> Rules:
         layout, resource = build_layout(sync), self._scope.catalog.resources[sync.resource]
@@ -148,7 +193,9 @@ class UndoMaker:
             reason = "an earlier change of this row is unresolved; `dbt-stripe-sync run` settles it"
         if reason is not None:
             self._take(cannot(rules, change.key, reason), tally, [])
-        return reason is None and is_row(change)
+        # The end of its old object is an outcome of its own, with the reason.
+        is_second_part = f"{change.id}{ENDS_FIRST}" in change.depends_on
+        return reason is None and is_row(change) and not is_second_part
 
     async def _decide(self, rules: Rules, outcomes: Sequence[Outcome], tally: Tally) -> Mapping[str, Decision]:
         written = self._state.written(rules.sync.name, [outcome.change.key for outcome in outcomes])
