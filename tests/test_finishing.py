@@ -76,6 +76,37 @@ def test_finalization_waits_while_an_item_is_rejected(billed):
     assert (invoice["status"], invoice["total"]) == ("open", 1200)
 
 
+@pytest.mark.parametrize("after_effect", [True, False])
+def test_a_failure_while_an_invoice_is_finalized_is_resolved_from_its_status(billed, after_effect):
+    billed.stripe.inject(Fault.status_code(500, after_effect=after_effect, method="POST", path="/finalize$"))
+    first = billed.cli()
+    billed.write_calls()
+
+    second = billed.cli()
+
+    (invoice,) = billed.stripe.objects("invoice")
+    assert (first.exit_code, second.exit_code) == (1, 0), second.text
+    assert (invoice["status"], len(billed.write_calls())) == ("open", 0 if after_effect else 1)
+    assert billed.cli().exit_code == 0
+    assert billed.write_calls() == []
+
+
+def test_a_failure_while_an_invoice_is_voided_is_resolved_from_its_status(billed):
+    billed.models["bills"]["meta"]["stripe_sync"]["on_removed"] = "void"
+    billed.rows("bills", ("B1", 1), ("B2", 1), columns="ref text, person int")
+    billed.cli()
+    billed.rows("bills", ("B2", 1), columns="ref text, person int")
+    billed.rows("lines", columns="ref text, bill text, person int, cents int")
+    billed.stripe.inject(Fault.status_code(500, after_effect=True, method="POST", path="/void$"))
+    billed.cli("run", "--yes")
+
+    ran = billed.cli("run", "--yes")
+
+    assert ran.exit_code == 0, ran.text
+    assert "bills: of an earlier run, 1 written" in ran.text
+    assert "B1" not in billed.cli("state", "list", "bills").out
+
+
 def test_finalization_waits_while_its_items_are_not_selected(billed):
     billed.cli("run", "--select", "people bills")
     (draft,) = billed.stripe.objects("invoice")

@@ -51,7 +51,7 @@ class Step(Struct, frozen=True, kw_only=True):
 
     `gone` says that the object can't be used again afterwards: if its row comes back, a new object is created. `revive`
     has the parameters of the update that reverses the step, if one exists; `revive_by` names the method that reverses
-    it if that isn't an update.
+    it if that isn't an update. `becomes` is the object's status afterwards, if Stripe refuses the call a second time.
     """
 
     operation: str
@@ -59,6 +59,7 @@ class Step(Struct, frozen=True, kw_only=True):
     gone: bool = True
     revive: Mapping[str, Any] | None = None
     revive_by: str | None = None
+    becomes: str | None = None
 
 
 class ByStatus(Struct, frozen=True, kw_only=True):
@@ -278,6 +279,8 @@ class Lifecycle(Struct, frozen=True, kw_only=True):
     one_at_a_time: tuple[str, ...] = ()
     # Parameters that apply to a single request and are not part of the object. Every update repeats them.
     request_only: tuple[str, ...] = ()
+    # Parameters of an update that add something each time, which the object doesn't show.
+    added_each_time: tuple[str, ...] = ()
     # What can't be changed in some statuses of the object.
     fixed: tuple[Fixed, ...] = ()
     # Parameters that an object returns only if they are expanded.

@@ -46,7 +46,7 @@ _CANCEL_AT_END = Step(
     gone=False,
     revive={"cancel_at_period_end": False},
 )
-_CANCEL = Step(operation="cancel")
+_CANCEL = Step(operation="cancel", becomes="canceled")
 # A phase's time and what it sells. With an old end or price, it would be a different phase.
 _PHASE_IDENTITY = frozenset(
     {
@@ -62,7 +62,7 @@ _PHASE_IDENTITY = frozenset(
         "trial_end",
     }
 )
-_VOID = Step(operation="void_invoice")
+_VOID = Step(operation="void_invoice", becomes="void")
 
 # docs.stripe.com/api/prices/update: `tax_behavior` is final once it is inclusive or exclusive.
 _NO_TAX_BEHAVIOR = "unspecified"
@@ -198,6 +198,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             when_immutable_changes=NotReplaced(reason="a new subscription would start and bill from the beginning"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             request_only=_CHARGE_OPTIONS,
+            # docs.stripe.com/api/subscriptions/update: they are added to the next invoice.
+            added_each_time=("add_invoice_items",),
             # docs.stripe.com/billing/subscriptions/billing-cycle: the end of a trial changes it.
             moved_by_stripe=("billing_cycle_anchor",),
             ended=frozenset({"canceled", "incomplete_expired"}),
@@ -244,7 +246,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                     steps={"not_started": _CANCEL, "active": _CANCEL}, otherwise="the schedule has already ended"
                 ),
                 Removal.DEACTIVATE: ByStatus(
-                    steps=dict.fromkeys(("not_started", "active"), Step(operation="release")),
+                    steps=dict.fromkeys(("not_started", "active"), Step(operation="release", becomes="released")),
                     otherwise="the schedule has already ended",
                 ),
             },
@@ -314,7 +316,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             needs_one_of=(("amount", "lines", "shipping_cost"),),
             on_removed={
                 Removal.VOID: ByStatus(
-                    steps={"issued": Step(operation="void_credit_note")}, otherwise="the credit note is already void"
+                    steps={"issued": Step(operation="void_credit_note", becomes="void")},
+                    otherwise="the credit note is already void",
                 )
             },
             permanent=frozenset({Removal.VOID}),
@@ -404,7 +407,9 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             found_by=("id", "event_name", "display_name"),
             on_removed={
                 Removal.DEACTIVATE: ByStatus(
-                    steps={"active": Step(operation="deactivate", gone=False, revive_by="reactivate")},
+                    steps={
+                        "active": Step(operation="deactivate", gone=False, revive_by="reactivate", becomes="inactive")
+                    },
                     otherwise="the meter is already inactive",
                 )
             },

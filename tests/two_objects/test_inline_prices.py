@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dbt_stripe_sync.sandbox import Fault
+
 USD = {"value": "usd"}
 MONTHLY = {"value": "month"}
 INLINE = {
@@ -95,6 +97,65 @@ def test_an_item_that_somebody_added_stays(billed):
     billed.succeeds()
 
     assert items(billed) == [(77, 1), (1100, 1)]
+
+
+@pytest.mark.parametrize("after_effect", [True, False])
+def test_an_item_whose_addition_has_no_known_outcome_is_not_added_twice(billed, after_effect):
+    write(billed, ("desk", 1000, 1))
+    billed.succeeds()
+    write(billed, ("desk", 1000, 1), ("lamp", 200, 3))
+    billed.stripe.inject(Fault.status_code(500, after_effect=after_effect, method="POST", path="^/v1/subscriptions/"))
+    billed.fails()
+
+    billed.succeeds()
+
+    assert items(billed) == [(200, 3), (1000, 1)]
+    billed.check_settled()
+
+
+def fee(shop, cents, days=30):
+    """Bill a fee with the subscription's next invoice. Stripe adds one with each update that has it."""
+    fields = shop.business.models["subs"]["meta"]["stripe_sync"]["fields"]
+    inline = {"currency": USD, "product": {"sync": "products", "key": "product"}, "unit_amount": "cents"}
+    fields |= {"add_invoice_items": [{"price_data": inline}], "days_until_due": "days"}
+    shop.rows(
+        "subs", ("s1", "c1", "desk", cents, days), columns="id text, customer text, product text, cents int, days int"
+    )
+
+
+def fees(shop):
+    """The fees that were sent. The local Stripe doesn't bill them."""
+    sent = [line.params.get("add_invoice_items", ()) for line in shop.stripe.writes()]
+    return [int(item["price_data"]["unit_amount"]) for items in sent for item in items]
+
+
+def test_a_fee_whose_update_has_no_known_outcome_is_billed_once(billed):
+    """The other parameters of the update show that it was made."""
+    write(billed, ("desk", 1000, 1))
+    billed.succeeds()
+    fee(billed, 500, days=20)
+    billed.stripe.inject(Fault.status_code(500, after_effect=True, method="POST", path="^/v1/subscriptions/"))
+    billed.fails()
+
+    billed.succeeds()
+
+    assert fees(billed) == [500]
+
+
+def test_a_fee_that_nothing_shows_is_left_to_a_person(billed):
+    write(billed, ("desk", 1000, 1))
+    billed.succeeds()
+    fee(billed, 500)
+    billed.stripe.inject(Fault.status_code(500, after_effect=True, method="POST", path="^/v1/subscriptions/"))
+    billed.fails()
+
+    ran = billed.fails()
+
+    assert "doesn't show whether the change was made, and making it twice could bill twice" in ran.text
+    assert fees(billed) == [500]
+    billed.succeeds("state", "forget", "subs", "s1")
+    billed.succeeds()
+    assert fees(billed) == [500]
 
 
 def test_the_quantity_of_a_payment_links_inline_price_changes(shop):

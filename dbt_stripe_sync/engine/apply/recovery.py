@@ -16,6 +16,7 @@ from uuid import uuid4
 from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.apply.counted import Counts
+from dbt_stripe_sync.engine.apply.happened import has_happened
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.errors import StripeError
@@ -71,9 +72,8 @@ async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, cou
     call = intent.change.calls[intent.step]
     if intent.key_sent_at is None or _can_replay(intent, sender.clock):
         return await sender.carry_out(intent)
-    # Updates and removals are idempotent by themselves: sent again under a new key, they leave the same object.
     if not call.creates:
-        return await sender.carry_out(_with_new_key(intent))
+        return await _settle_repeatable(intent, sender)
     if _rejects_duplicate(intent, sender):
         # Stripe recognizes the object by a parameter, whatever the key. The time still counts from the first attempt.
         return await sender.carry_out(replace(_with_new_key(intent), key_sent_at=intent.key_sent_at))
@@ -88,9 +88,18 @@ async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, cou
     made = _find_created(intent, call.params, existing, state)
     if made is None:
         return await sender.carry_out(_with_new_key(intent))
-    return await sender.carry_out(
-        replace(intent, step=intent.step + 1, stripe_id=made, key_sent_at=None, key_spent=False)
-    )
+    return await sender.carry_out(_after_this(intent, made))
+
+
+async def _settle_repeatable(intent: Intent, sender: Sender) -> Outcome:
+    """Settle an update or a removal: most of them leave the same object if they are sent again under a new key."""
+    try:
+        happened = await has_happened(intent, sender)
+    except StripeError:
+        return await _leave_open(intent, sender, "Stripe could not be asked whether it was done; run it again")
+    if happened is None:
+        return await _leave_open(intent, sender, _not_shown(intent))
+    return await sender.carry_out(_after_this(intent, intent.stripe_id) if happened else _with_new_key(intent))
 
 
 async def _settle_counted(intent: Intent, sender: Sender, counts: Counts, at: str) -> Outcome:
@@ -107,9 +116,7 @@ async def _settle_counted(intent: Intent, sender: Sender, counts: Counts, at: st
         )
         return await _leave_open(intent, sender, reason)
     if counted.is_counted:
-        return await sender.carry_out(
-            replace(intent, step=intent.step + 1, stripe_id=intent.change.id, key_sent_at=None, key_spent=False)
-        )
+        return await sender.carry_out(_after_this(intent, intent.change.id))
     return await sender.carry_out(_with_new_key(intent))
 
 
@@ -145,6 +152,19 @@ def _not_listed(intent: Intent) -> str:
         f"Stripe has no list of its {change.resource} objects, so there is no way to tell whether it was created; if "
         f"it was not, `dbt-stripe-sync state forget {change.sync} KEY` lets the next run send it"
     )
+
+
+def _not_shown(intent: Intent) -> str:
+    change = intent.change
+    return (
+        f"{change.stripe_id} doesn't show whether the change was made, and making it twice could bill twice; make it "
+        f"in Stripe if it is missing, then `dbt-stripe-sync state forget {change.sync} KEY`"
+    )
+
+
+def _after_this(intent: Intent, stripe_id: str | None) -> Intent:
+    """The intent after its current call, which turned out to have had its effect."""
+    return replace(intent, step=intent.step + 1, stripe_id=stripe_id, key_sent_at=None, key_spent=False)
 
 
 def _can_replay(intent: Intent, clock: Clock) -> bool:
