@@ -482,7 +482,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"shipping": "cell"},
             '\'{"name": "a", "address": {"city": "b"}}\'',
             '\'{"address": {"city": "secret"}}\'',
-            "`shipping.name` lacks `name`, which Stripe requires",
+            "`shipping.name` is missing, and Stripe requires it",
             None,
         ),
         (
@@ -611,7 +611,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {**TIERED, "tiers": "cell"},
             '\'[{"up_to": "inf", "unit_amount": 5}]\'',
             "'[{\"unit_amount\": 5}]'",
-            "`tiers.0.up_to` lacks `up_to`, which Stripe requires",
+            "`tiers.0.up_to` is missing, and Stripe requires it",
             None,
         ),
         (

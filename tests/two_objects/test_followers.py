@@ -65,6 +65,37 @@ def test_a_price_keeps_the_followers_that_a_limit_leaves_for_later(sold):
     sold.check_settled()
 
 
+def test_a_price_keeps_the_followers_whose_sync_is_held_back(sold):
+    link(sold, replace=True)
+    sold.succeeds()
+    sold.business.models["links"]["meta"]["stripe_sync"]["limits"] = {"max_changes": 0}
+    raise_the_price(sold)
+
+    ran = sold.fails()
+
+    assert "error[max-changes]" in ran.text
+    assert "held back: row [l1] of `links` refers to it and can't be sent" in ran.text
+    assert sorted(p["unit_amount"] for p in sold.living("price")) == [1000, 1200]
+    sold.business.models["links"]["meta"]["stripe_sync"].pop("limits")
+    sold.business.write_manifest()
+    sold.succeeds()
+    assert [p["unit_amount"] for p in sold.living("price")] == [1200]
+    sold.check_settled()
+
+
+def test_prices_whose_sync_is_held_back_end_no_object(sold):
+    link(sold, replace=True)
+    sold.succeeds()
+    sold.business.models["prices"]["meta"]["stripe_sync"]["limits"] = {"max_changes": 0}
+    raise_the_price(sold)
+    sold.writes()
+
+    ran = sold.fails()
+
+    assert "error[max-changes]" in ran.text
+    assert (sold.writes(), sold.owed()) == ([], 0)
+
+
 def test_rows_of_objects_that_a_limit_leaves_for_later_are_left_for_later_too(sold):
     link(sold, replace=True)
 

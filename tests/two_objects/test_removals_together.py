@@ -67,6 +67,20 @@ def test_a_customer_waits_for_a_subscription_that_ends_with_its_period(contracts
     contracts.check_settled()
 
 
+def test_a_customer_stays_while_the_sync_of_its_subscription_is_held_back(contracts):
+    end_with(contracts, "cancel")
+    contracts.business.models["subs"]["meta"]["stripe_sync"]["limits"] = {"max_removed": 0}
+    contracts.succeeds()
+    contracts.write_rows("bo")
+
+    ran = contracts.fails()
+
+    assert "error[max-removed]" in ran.text
+    assert "row [s-ann] of `subs` can't be changed in this plan, and still refers to this customer" in ran.text
+    assert contracts.stripe.count("customer") == 2
+    assert {s["status"] for s in contracts.objects("subscription")} == {"active"}
+
+
 @pytest.fixture
 def with_items(contracts):
     """Each subscription has an item of another sync, too. `leave` takes a person out of all models."""

@@ -341,6 +341,22 @@ def test_codes_that_swap_wait_for_each_other_while_a_limit_leaves_one_for_later(
     assert of_rows(codes, "promotion_code", "code") == {"x": "TWO", "y": "ONE"}
 
 
+def test_a_code_stays_with_its_row_while_that_rows_sync_is_held_back(codes):
+    write_codes(codes, ("x", "ONE"), ("y", "TWO"))
+    synced(codes)
+    more = {**codes.business.models["codes"]["meta"]["stripe_sync"]}
+    codes.business.sync("codes", **more, limits={"max_removed": 0})
+    codes.sync("more", **{name: value for name, value in more.items() if name != "key"})
+    write_codes(codes, ("x", "ONE"))
+    codes.rows("more", ("z", "TWO"), columns="id text, code text")
+
+    ran = codes.fails()
+
+    assert "error[max-removed]" in ran.text
+    assert "only one object can have this `code`, and row [y] of `codes` has it" in ran.text
+    assert of_rows(codes, "promotion_code", "code") == {"x": "ONE", "y": "TWO"}
+
+
 def test_a_coupon_id_moves_from_a_removed_row_to_a_new_one(coupons):
     write_coupons(coupons, ("a", "TEN", 10), ("b", "HALF", 50))
     synced(coupons)

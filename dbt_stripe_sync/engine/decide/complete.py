@@ -59,7 +59,7 @@ def complete(
     if kept is not None:
         return BlockedByStatus(instead=kept)
     if foreign := [name for name in whole if _has_foreign(seen.get(name), diff.params.get(name))]:
-        return reject(*(_foreign_problem(rules, diff, name) for name in foreign))
+        return reject(*(_foreign_problem(rules, diff, str(change.stripe_id), name) for name in foreign))
     change = _with_entries(rules, diff, _anchored(rules, change, anchored, seen), entries, seen)
     change = filled(rules, change, seen)
     return _with_lists(rules, diff, change, lists, seen, observed)
@@ -111,7 +111,7 @@ def _with_items(
                 continue
             wanted = call.params[name]
             if not emptying.is_known:
-                reusable = _reusable(rules, diff, name, wanted, existing, observed)
+                reusable = _reusable(rules, replace(diff, stripe_id=change.stripe_id), name, wanted, existing, observed)
                 if isinstance(reusable, Ask | Reject):
                     return reusable
                 emptying = replace(emptying, reusable=reusable)
@@ -142,7 +142,7 @@ def _reusable(
         return Ask(need=ReadOurs(ids=identities(left.values(), rule)))
     mine = [item for item in identities(left.values(), rule) if item in observed.ours]
     if missing > len(mine) and len(mine) < len(left):
-        return reject(_foreign_problem(rules, diff, name))
+        return reject(_foreign_problem(rules, diff, str(diff.stripe_id), name))
     return frozenset(mine)
 
 
@@ -250,10 +250,10 @@ def _has_foreign(shown: Any, before: Any) -> bool:
     return isinstance(entries, list) and len(entries) > len(ours)
 
 
-def _foreign_problem(rules: Rules, diff: RowDiff, name: str) -> Problem:
+def _foreign_problem(rules: Rules, diff: RowDiff, stripe_id: str, name: str) -> Problem:
     return Problem(
         code="foreign-items",
-        summary=f"`{name}` of {diff.stripe_id} has entries that no row is known to have added",
+        summary=f"`{name}` of {stripe_id} has entries that no row is known to have added",
         where=rules.sync.where.at_field("fields", name).at_key(diff.key),
         hint="add them to the model, remove them in Stripe, or set `items_owned: all` on the sync to replace them",
     )

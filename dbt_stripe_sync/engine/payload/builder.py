@@ -182,7 +182,7 @@ def _check_required(param: Param, value: Any) -> None:
             elif field.required:
                 raise BadValueError(
                     "missing-parameter",
-                    f"lacks `{name}`, which Stripe requires",
+                    "is missing, and Stripe requires it",
                     "map it, or make it not null",
                     (name,),
                 )

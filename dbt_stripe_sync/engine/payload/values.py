@@ -257,7 +257,7 @@ def _hash(cell: Any, param: Param) -> dict[str, Any]:
             made[name] = value
     for name, field in fields.items():
         if field.required and name not in made:
-            raise BadValueError("missing-parameter", f"lacks `{name}`, which Stripe requires", None, (name,))
+            raise BadValueError("missing-parameter", "is missing, and Stripe requires it", None, (name,))
     return made
 
 

@@ -95,6 +95,12 @@ class Referrers(Struct, kw_only=True):
             {"ids": list(changes)},
         )
 
+    def withhold_all(self, sync: str) -> None:
+        """Note that none of a sync's changes is sent after all."""
+        self.workspace.execute(
+            "UPDATE work.referrers SET change_id = NULL, ends = false WHERE sync = $sync", {"sync": sync}
+        )
+
     def read(self) -> dict[str, list[str | None]]:
         """The changes that refer to each object, by its id."""
         return dict(

@@ -66,6 +66,10 @@ class Uniques:
         ]
         self._workspace.insert("work.claims", _CLAIMS, rows)
 
+    def forget(self, sync: str) -> None:
+        """Forget the changes of a sync that is held back."""
+        self._workspace.execute("DELETE FROM work.claims WHERE sync = $sync", {"sync": sync})
+
     def add_to(self, order: Order) -> None:
         """Add which changes wait for which, and which can't have the value that they ask for."""
         found = self._workspace.all("SELECT DISTINCT resource, parameter FROM work.claims WHERE takes ORDER BY ALL")

@@ -83,6 +83,7 @@ async def plan_sync(
     found.same = counts.same
     if only is not None:
         found.notes[Note(text="only checks what an earlier run left undone")] += 1
+    room = planning.room
     held = [*check_empty(staged, counts), *([share.problem] if share.problem else [])]
     found.problems += check_keys(planning.workspace, staged, counts)
     found.rejected = counts.model.without_key + counts.duplicate_rows
@@ -94,7 +95,8 @@ async def plan_sync(
     planning.reading.end()
     await asyncio.to_thread(planning.writer.end_sync, sync.name, keep=not held)
     if held:
-        planning.workspace.execute("DELETE FROM work.planned WHERE sync = $sync", {"sync": sync.name})
+        planning.room = room
+        _take_back(planning, sync.name)
     _note_left_out(planning, staged, found, has_all=only is None)
     planned = SyncCounts(
         sync=sync.name,
@@ -120,6 +122,14 @@ async def plan_sync(
         counts=planned,
         problems=(*held, *found.problems),
     )
+
+
+def _take_back(planning: Planning, sync: str) -> None:
+    """Forget the changes of a sync that is held back, so that no other change expects them."""
+    planning.workspace.execute("DELETE FROM work.planned WHERE sync = $sync", {"sync": sync})
+    planning.settling.forget(sync)
+    planning.uniques.forget(sync)
+    planning.referrers.withhold_all(sync)
 
 
 async def _read_rows(planning: Planning, sync: Sync, resource: Resource, found: Tally, *, recheck: bool) -> Staged:

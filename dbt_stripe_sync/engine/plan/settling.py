@@ -100,6 +100,13 @@ class Settling(Struct, kw_only=True):
         if change.removed and change.resource in self.users:
             self.users_ending[change.sync, change.key] = change
 
+    def forget(self, sync: str) -> None:
+        """Forget the changes of a sync that is held back."""
+        self.of_changes.pop(sync, None)
+        for noted in (self.replaced, self.removed, self.cutting_short, self.in_use):
+            noted[:] = [change for change in noted if change.sync != sync]
+        self.users_ending = {row: change for row, change in self.users_ending.items() if change.sync != sync}
+
     def reorder(self, order: Order) -> None:
         """Forget changes that are withheld, and objects that end before their replacement is created."""
         for name, changes in list(self.of_changes.items()):
