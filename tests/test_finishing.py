@@ -76,6 +76,44 @@ def test_finalization_waits_while_an_item_is_rejected(billed):
     assert (invoice["status"], invoice["total"]) == ("open", 1200)
 
 
+@pytest.fixture
+def moving(billed):
+    """Two drafts, and an item that moves from the first to the second one, in the plan that finalizes both."""
+    billed.rows("bills", ("B1", 1), ("B2", 1), columns="ref text, person int")
+    lines = [("L2", "B1", 1, None), ("L3", "B2", 1, None)]
+    columns = "ref text, bill text, person int, cents int"
+    billed.rows("lines", ("L1", "B1", 1, 100), *lines, columns=columns)
+    billed.cli()
+    billed.rows("lines", ("L1", "B2", 1, 100), ("L2", "B1", 1, 500), ("L3", "B2", 1, 700), columns=columns)
+    return billed
+
+
+def totals(business):
+    return sorted((invoice["status"], invoice["total"]) for invoice in business.stripe.objects("invoice"))
+
+
+def test_an_item_that_moves_to_another_invoice_is_billed_once(moving):
+    ran = moving.cli()
+
+    assert ran.exit_code == 0, ran.text
+    assert totals(moving) == [("open", 500), ("open", 800)]
+
+
+def test_an_invoice_is_not_finalized_while_an_item_that_left_it_is_still_there(moving):
+    """Its removal is owed, and would be refused once the invoice is finalized."""
+    moving.stripe.inject(Fault.forbidden(count=2, method="DELETE", path="^/v1/invoiceitems/"))
+
+    first = moving.cli()
+    second = moving.cli()
+
+    assert "lines/L1 still owes a step" in first.text
+    assert (first.exit_code, second.exit_code) == (1, 1)
+    assert ("draft", 600) in totals(moving)
+    third = moving.cli()
+    assert third.exit_code == 0, third.text
+    assert totals(moving) == [("open", 500), ("open", 800)]
+
+
 @pytest.mark.parametrize("after_effect", [True, False])
 def test_a_failure_while_an_invoice_is_finalized_is_resolved_from_its_status(billed, after_effect):
     billed.stripe.inject(Fault.status_code(500, after_effect=after_effect, method="POST", path="/finalize$"))

@@ -199,6 +199,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 # The suffix of the id of a change that ends a row's object before another change creates the new one.
 ENDS_FIRST = "!end"
+# The suffixes of the ids of changes that do owed steps: those of a change in the same plan, and those of earlier runs.
+OWED_NOW = "!owed"
+OWED_EARLIER = "!earlier"
 
 
 def change_id(sync: str, key: str) -> str:

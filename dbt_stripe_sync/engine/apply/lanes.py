@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from dbt_stripe_sync.engine.apply.send import INTERNAL_ERROR, Sender, build_intent
 from dbt_stripe_sync.engine.apply.turns import Turns, turns_at
 from dbt_stripe_sync.engine.payload.builder import refs_in
-from dbt_stripe_sync.model.change import is_row
+from dbt_stripe_sync.model.change import ENDS_FIRST, OWED_EARLIER, OWED_NOW, is_row
 from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.run import Outcome, Status
 
@@ -268,7 +268,7 @@ class _Lanes(Struct):
             change=change,
             status=Status.SKIPPED,
             record=None,
-            reason=f"{missing[0]} was not written",
+            reason=_why_missing(missing[0]),
             finished_at=self.sender.clock.now(),
         )
         await self.sender.journal.close(outcome)
@@ -349,6 +349,14 @@ def _refs_of(change: Change) -> set[Ref]:
     for call in change.calls:
         found |= set(refs_in([call.target, dict(call.params)]))
     return found
+
+
+def _why_missing(change_id: str) -> str:
+    """Why a change that others wait for has no object, in words for a person."""
+    for suffix in (OWED_NOW, OWED_EARLIER):
+        if change_id.endswith(suffix):
+            return f"{change_id.removesuffix(suffix)} still owes a step"
+    return f"{change_id.removesuffix(ENDS_FIRST)} was not written"
 
 
 def _is_outage(failure: StripeFailure) -> bool:

@@ -18,6 +18,7 @@ from dbt_stripe_sync.engine.payload.builder import pending_id
 from dbt_stripe_sync.engine.payload.compare import payload_hash
 from dbt_stripe_sync.engine.payload.layout import KEY, REFS
 from dbt_stripe_sync.engine.plan.reads import read_together
+from dbt_stripe_sync.engine.plan.settling import id_of_end
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall, Ref, change_id
 from dbt_stripe_sync.model.lifecycle import Removal
@@ -102,14 +103,28 @@ class Referrers(Struct, kw_only=True):
         )
 
     def read(self) -> dict[str, list[str | None]]:
-        """The changes that refer to each object, by its id."""
-        return dict(
-            self.workspace.all("SELECT parent, list(change_id) FROM work.referrers WHERE parent <> '' GROUP BY parent")
+        """The changes of the rows that refer to each object, or did until now, by its id."""
+        rows = self.workspace.all(
+            """
+            SELECT parent, list(change_id) FROM (
+                SELECT parent, change_id FROM work.referrers
+                UNION
+                SELECT unnest(string_split(r.refs, $separator)), p.change_id
+                FROM work.referrers AS p JOIN known_records AS r ON r.sync = p.sync AND r.key = p.key
+                WHERE NOT r.removed
+            ) WHERE parent <> '' GROUP BY parent
+            """,
+            {"separator": ID_SEPARATOR},
         )
+        return dict(rows)
 
 
 class Finalization(Struct, kw_only=True):
-    """Plans the finalization of one sync's objects."""
+    """Plans the finalization of one sync's objects.
+
+    `ends` says of each change that does owed steps whether it is in the plan, and `earlier` has those of earlier runs
+    whose objects may be a part of one of these.
+    """
 
     workspace: Workspace
     stripe: Stripe
@@ -119,6 +134,9 @@ class Finalization(Struct, kw_only=True):
     steps: tuple[Finish, ...]
     rejected: frozenset[str]
     referrers: Mapping[str, Sequence[str | None]]
+    ends: Mapping[str, bool]
+    earlier: Sequence[Change]
+    still_there: dict[str, list[str]] = field(default_factory=dict)
     planned: set[str] = field(default_factory=set)
     count: int = 0
     calls: int = 0
@@ -137,6 +155,8 @@ class Finalization(Struct, kw_only=True):
 
     async def plan(self) -> SyncCounts:
         """Write the changes, and return their counts."""
+        for change in self.earlier:
+            await self._note_earlier(change)
         for change in self.writer.changes_of(self.sync.name):
             self.planned.add(change.key)
             if not change.removed and FINISHED not in change.desired:
@@ -208,7 +228,7 @@ class Finalization(Struct, kw_only=True):
             first = (change.id,)
             if change.calls[0].creates:
                 target = Ref(sync=change.sync, key=change.key)
-        referring = [other for parent in parents if parent for other in self.referrers.get(parent, ())]
+        referring = [other for parent in parents if parent for other in self._waits_for(parent)]
         if None in referring:
             self.waiting += 1
             return
@@ -229,6 +249,23 @@ class Finalization(Struct, kw_only=True):
         )
         self.count += 1
         self.calls += len(calls)
+
+    def _waits_for(self, parent: str) -> Iterator[str | None]:
+        """The changes that an object waits for, with the ends of replaced objects; None for one that isn't sent."""
+        for change in self.referrers.get(parent, ()):
+            yield change
+            if change is not None and (end := id_of_end(change)) in self.ends:
+                yield end if self.ends[end] else None
+        for end in self.still_there.get(parent, ()):
+            yield end if self.ends[end] else None
+
+    async def _note_earlier(self, change: Change) -> None:
+        """Note which objects the target of an owed step belongs to, as long as Stripe still has it."""
+        answer = await self.stripe.send(Call(resource=change.resource, operation="retrieve", target=change.stripe_id))
+        for value in answer.body.values() if answer.verdict is Verdict.DONE else ():
+            named = value.get("id") if isinstance(value, dict) else value
+            if isinstance(named, str):
+                self.still_there.setdefault(named, []).append(change.id)
 
     def _unfinished(self) -> str:
         """Rows whose record doesn't say that their object is finalized."""

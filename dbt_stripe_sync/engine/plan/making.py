@@ -174,9 +174,9 @@ class PlanMaker:
                 await self._plan_sync(sync)
         await self._tie_together()
         self._note_kept()
-        finished = await self._finish()
         await self._look_at_owed()
-        last = [*finished, *self._planning.settling.plan(self._scope.syncs)]
+        ends = self._planning.settling.plan(self._scope.syncs)
+        last = [*await self._finish(), *ends]
         if any(counts.same != counts.rows for counts in self._counts.values()):
             self._workspace.expect_all_rows()  # to write what was found
         self._workspace.close()
@@ -278,6 +278,7 @@ class PlanMaker:
             steps = self._finishes_of(sync)
             if not steps or sync.name not in self._plans:
                 continue
+            dependents = self._scope.dependents.get(sync.name, ())
             finalization = Finalization(
                 workspace=self._workspace,
                 stripe=self._planning.stripe,
@@ -287,8 +288,9 @@ class PlanMaker:
                 steps=steps,
                 rejected=self._plans[sync.name].rejected_keys,
                 referrers=referrers,
+                ends=self._planning.settling.ends,
+                earlier=list(self._planning.settling.earlier_of(dependents)),
             )
-            dependents = self._scope.dependents.get(sync.name, ())
             waits = next(reasons_to_wait(sync, dependents, self._counts, unsettled), None)
             if self._planning.room is not None and self._planning.room <= 0:
                 waits = "--limit leaves something for later"

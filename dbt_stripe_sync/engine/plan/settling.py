@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.payload.builder import pending_id
-from dbt_stripe_sync.model.change import Action, Change, PlannedCall, change_id
+from dbt_stripe_sync.model.change import OWED_EARLIER, OWED_NOW, Action, Change, PlannedCall, change_id
 from dbt_stripe_sync.model.plan import Note, SyncCounts
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
 from dbt_stripe_sync.model.tables import build_table
@@ -54,6 +54,7 @@ class Settling(Struct, kw_only=True):
     - `replaced` are the replacements, and `removed` the removals, whose objects rows of other syncs refer to.
     - `cutting_short` are removals that immediately affect another object, `in_use` those whose objects others may still
       need.
+    - `ends` says of each change that does owed steps whether it is in the plan, once they are planned.
     - `users` are the resources that may need them, and `users_ending` the removals of such objects, by their row.
     """
 
@@ -66,6 +67,7 @@ class Settling(Struct, kw_only=True):
     removed: list[Change] = field(default_factory=list)
     cutting_short: list[Change] = field(default_factory=list)
     in_use: list[Change] = field(default_factory=list)
+    ends: dict[str, bool] = field(default_factory=dict)
     users: frozenset[str] = frozenset()
     users_ending: dict[tuple[str, str], Change] = field(default_factory=dict)
 
@@ -122,6 +124,11 @@ class Settling(Struct, kw_only=True):
         names = sorted(self.syncs, key=[*by_name, *sorted(self.syncs)].index)
         return [self._plan_sync(name, by_name.get(name), referrers) for name in names]
 
+    def earlier_of(self, syncs: Iterable[str]) -> Iterator[Change]:
+        """The changes that do what earlier runs owe for some syncs."""
+        for sync in syncs:
+            yield from self._earlier(sync)
+
     def referrers_of(self, changes: Sequence[Change]) -> Mapping[str, Sequence[Referrer]]:
         """The rows whose records refer to the objects of some changes, by the objects' ids."""
         return self._referrers([change.stripe_id for change in changes if change.stripe_id is not None])
@@ -148,6 +155,7 @@ class Settling(Struct, kw_only=True):
         changes = [*self._earlier(name), *(end_of(change) for change in self.of_changes.get(name, ()))]
         in_use = self._in_use(change.stripe_id for change in changes)
         for change in changes:
+            self.ends[change.id] = False
             if change.stripe_id in in_use and not change.depends_on:
                 held["held back: a row uses the object again; `state settle` drops the step"] += 1
                 continue
@@ -158,6 +166,7 @@ class Settling(Struct, kw_only=True):
                 continue
             movers = dict.fromkeys(referrer.change_id for referrer in of_target if referrer.change_id is not None)
             self.writer.add(change if not movers else _after(change, movers))
+            self.ends[change.id] = True
             actions[change.action.value] += 1
             calls += len(change.calls)
         self.writer.end_sync(lane_of(name), keep=True)
@@ -228,14 +237,19 @@ def lane_of(sync: str) -> str:
     return f"{sync}: owed"
 
 
+def id_of_end(change: str) -> str:
+    """The id of the change that does the step that another change will owe."""
+    return f"{change}{OWED_NOW}"
+
+
 def end_of(change: Change) -> Change:
     """The change that does the step that another change will owe."""
-    return _settle(f"{change.id}!owed", change.owes, depends_on=(change.id,), reason=change.owes[-1].reason)
+    return _settle(id_of_end(change.id), change.owes, depends_on=(change.id,), reason=change.owes[-1].reason)
 
 
 def settle_earlier(owed: Sequence[Owed]) -> Change:
     """The change that does the steps that earlier runs still owe for a row."""
-    id_ = f"{change_id(owed[-1].sync, owed[-1].key)}!earlier"
+    id_ = f"{change_id(owed[-1].sync, owed[-1].key)}{OWED_EARLIER}"
     return _settle(id_, owed, depends_on=(), reason=owed[-1].reason)
 
 

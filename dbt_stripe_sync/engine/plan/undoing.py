@@ -31,7 +31,7 @@ from dbt_stripe_sync.engine.plan.tally import Tally
 from dbt_stripe_sync.engine.plan.too_early import keep_from_ending_early
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.calls import Call, Verdict
-from dbt_stripe_sync.model.change import ENDS_FIRST, Action, Change, is_row
+from dbt_stripe_sync.model.change import ENDS_FIRST, OWED_EARLIER, Action, Change, is_row
 from dbt_stripe_sync.model.errors import Location, Problem
 from dbt_stripe_sync.model.plan import SyncCounts, undone_creations
 
@@ -183,7 +183,7 @@ class UndoMaker:
         reason = None
         if change.id.endswith(ENDS_FIRST):
             reason = f"{change.stripe_id} ended before a new object replaced it"
-        elif change.id.endswith("!earlier"):
+        elif change.id.endswith(OWED_EARLIER):
             reason = f"{change.stripe_id} ended, which an earlier run had left to do"
         elif not is_row(change) and not change.settles:
             reason = f"`{change.calls[-1].operation}` of {outcome.stripe_id} can't be reversed"
