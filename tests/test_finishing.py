@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from business import by_hand
 
 from dbt_stripe_sync.sandbox import Fault
 
@@ -73,6 +74,25 @@ def test_finalization_waits_while_an_item_is_rejected(billed):
     assert first.exit_code == 1
     assert draft["status"] == "draft"
     assert second.exit_code == 0, second.text
+    assert (invoice["status"], invoice["total"]) == ("open", 1200)
+
+
+def test_an_invoice_is_not_finalized_while_somebody_else_has_changed_its_item(billed):
+    billed.table("lines", "SELECT ref, bill, person, CASE ref WHEN 'L2' THEN NULL ELSE cents END AS cents FROM lines")
+    billed.cli()
+    (item,) = billed.stripe.objects("invoice_item")
+    by_hand(billed, f"invoiceitems/{item['id']}", amount=999)
+    billed.table("lines", "SELECT ref, bill, person, coalesce(cents, 700) AS cents FROM lines")
+
+    drifted = billed.cli("run", "--refresh")
+
+    (draft,) = billed.stripe.objects("invoice")
+    assert "error[drifted]: `amount` was changed in Stripe" in drifted.text
+    assert (draft["status"], draft["total"]) == ("draft", 1699)
+    by_hand(billed, f"invoiceitems/{item['id']}", amount=500)
+    resolved = billed.cli("run", "--refresh")
+    (invoice,) = billed.stripe.objects("invoice")
+    assert resolved.exit_code == 0, resolved.text
     assert (invoice["status"], invoice["total"]) == ("open", 1200)
 
 

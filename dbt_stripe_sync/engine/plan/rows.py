@@ -49,6 +49,8 @@ class RowPlanner:
         self._staged = staged
         self._found = found
         self._objects_checked = 0
+        # Rows of the current batch whose objects others have changed, and whose own changes wait for a person.
+        self._drifted: set[str] = set()
 
     async def plan_rows(self, counts: DiffCounts) -> None:
         """Decide on every row that differs."""
@@ -103,6 +105,7 @@ class RowPlanner:
         if other_salt := sum(diff.unreadable and observed[diff.key].body is not None for diff in batch):
             note = "the record was made with another salt, so it is compared with its object"
             self._found.row_notes[note] += other_salt
+        self._drifted.clear()
         for row in rows.values():
             if row.diff.drifted is not None:
                 self._note_drift(row, decided[row.diff.key])
@@ -117,6 +120,7 @@ class RowPlanner:
         self._planning.writer.note(entry)
         if rules.sync.on_drift is OnDrift.REPORT and entry.changed:
             found.drifted += 1
+            self._drifted.add(row.diff.key)
             found.same -= isinstance(decision, Refresh)
             found.keep_problems([drift_problem(rules, entry, decision)])
         elif entry.is_reported:
@@ -218,12 +222,18 @@ class RowPlanner:
         if sync.name in referrers.parents:
             self._found.rejected_keys |= {diff.key for diff, decision in pairs if isinstance(decision, Reject)}
         if referrers.concern(sync):
+            # What is finalized can't be corrected, so it waits for a person, too.
+            waiting = frozenset() if referrers.parents.isdisjoint(sync.depends_on) else self._drifted
             referrers.add(
                 self._rules.sync,
                 [
-                    (diff.key, diff.refs, decision if isinstance(decision, Change) else None)
+                    (
+                        diff.key,
+                        diff.refs,
+                        decision if isinstance(decision, Change) and diff.key not in waiting else None,
+                    )
                     for diff, decision in pairs
-                    if isinstance(decision, Change | Reject) or decision is _LEFT
+                    if isinstance(decision, Change | Reject) or decision is _LEFT or diff.key in waiting
                 ],
             )
 
