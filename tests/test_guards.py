@@ -436,3 +436,71 @@ def test_a_model_without_rows_never_removes_everything(customers, empty, limits,
     assert ran.exit_code == 1
     assert "error[empty-model]: `customers` has no rows, and 3 objects in Stripe came from it" in ran.text
     assert customers.write_calls() == []
+
+
+def typed(business, keys, type_):
+    business.rows(
+        "things", *((key, f"{n}@example.com") for n, key in enumerate(keys)), columns=f"id {type_}, email text"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ((("1", "20"), "int"), (("1", "20"), "decimal(9, 2)"), "2 new rows have the key of a row"),
+        ((("1", "20"), "text"), ((1.0, 20.0), "double"), "[1.0] was [1]"),
+        ((("1.5", "2"), "text"), (("1.5", "2"), "decimal(9, 2)"), "[1.50] was [1.5]"),
+        ((("a", "b"), "text"), (("a ", "b"), "text"), "a new row has the key of a row"),
+        ((("caf\u00e9", "b"), "text"), (("cafe\u0301", "b"), "text"), "a new row has the key of a row"),
+        ((("2027-03-28", "b"), "text"), (("2027-03-28 00:00:00", "b"), "text"), "a new row has the key of a row"),
+        (
+            (("2027-03-28 01:30:00+00",), "timestamptz"),
+            (("2027-03-28 01:30:00",), "timestamp"),
+            "[2027-03-28 01:30:00] was [2027-03-28 01:30:00+00]",
+        ),
+        (
+            (("2027-03-28 01:30:00.25",), "timestamp"),
+            (("2027-03-28T01:30:00.250Z",), "text"),
+            "[2027-03-28T01:30:00.250Z] was [2027-03-28 01:30:00.25]",
+        ),
+    ],
+)
+@pytest.mark.parametrize("on_removed", ["ignore", "delete"])
+def test_keys_that_are_only_spelled_differently_create_and_remove_nothing(business, before, after, said, on_removed):
+    typed(business, *before)
+    business.sync("things", resource="customer", key="id", fields={"email": "email"}, on_removed=on_removed)
+    assert business.cli().exit_code == 0
+    business.write_calls()
+    typed(business, *after)
+
+    ran = business.cli("run", "--yes")
+
+    assert ran.exit_code == 1
+    assert "error[keys-respelled]" in ran.text
+    assert said in ran.text
+    assert business.write_calls() == []
+
+
+def test_keys_of_several_columns_that_are_only_spelled_differently_are_found_too(business):
+    business.rows("things", (1, "x"), columns="id int, part text")
+    business.sync("things", resource="customer", key=["id", "part"], fields={"name": "part"})
+    assert business.cli().exit_code == 0
+    business.rows("things", ("1", "x "), columns="id decimal(9, 2), part text")
+
+    ran = business.cli()
+
+    assert "error[keys-respelled]" in ran.text
+    assert business.stripe.count("customer") == 1
+
+
+@pytest.mark.parametrize(("old", "new"), [("1", "1.01"), ("v1", "v1.0"), ("007", "7"), ("a", "A"), ("1.0.0", "1.0")])
+def test_keys_that_really_differ_are_other_rows(business, old, new):
+    typed(business, [old, "other"], "text")
+    business.sync("things", resource="customer", key="id", fields={"email": "email"}, on_removed="delete")
+    assert business.cli().exit_code == 0
+    typed(business, [new, "other"], "text")
+
+    ran = business.cli("run", "--yes")
+
+    assert ran.exit_code == 0, ran.text
+    assert business.stripe.count("customer") == 2

@@ -161,7 +161,17 @@ def rename(business):
     business.table("people", "SELECT * FROM customers")
 
 
+def respelled(business):
+    sync(business)
+    business.cli()
+    business.table("customers", "SELECT id::DECIMAL(9, 2) AS id, email, name FROM customers")
+
+
 WAYS = {
+    "keys-respelled": (
+        respelled,
+        lambda business: business.table("customers", "SELECT id::INT AS id, email, name FROM customers"),
+    ),
     "empty-model": (empty, lambda business: business.cli("state", "forget", "customers", "--all")),
     "max-changes": (too_many, lambda business: sync(business, limits={"max_changes": 500})),
     "max-rejected": (too_bad, mend),

@@ -24,6 +24,7 @@ FORMAT_VERSION = 1
 REASON_OF = {
     "model-held": "held",
     "empty-model": "limits",
+    "keys-respelled": "limits",
     "max-changes": "limits",
     "max-rejected": "limits",
     "max-removed": "limits",

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.change import REMOVALS
 from dbt_stripe_sync.model.counting import counted
+from dbt_stripe_sync.model.difference import Kind
 from dbt_stripe_sync.model.errors import PlanError, Problem
 from dbt_stripe_sync.model.lifecycle import Removal
 from dbt_stripe_sync.model.plan import PermanentRemovals
-from dbt_stripe_sync.model.sql import key_order
+from dbt_stripe_sync.model.sql import key_order, plain_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync, Threshold
 
 SHOWN_KEYS = 20
+# Of so many new keys, and of so many that left. If the type of the column changes, all do.
+COMPARED_SPELLINGS = 1_000_000
 
 
 def check_keys(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iterator[Problem]:
@@ -68,6 +71,33 @@ def check_empty(staged: Staged, counts: DiffCounts) -> Iterator[Problem]:
             where=staged.sync.where.at_field("on_removed"),
             hint=f"check the model; if it should be empty, `dbt-stripe-sync state forget {staged.sync.name} --all` "
             "leaves the objects in Stripe unchanged",
+        )
+
+
+def check_spelling(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iterator[Problem]:
+    """Find new keys that are those of rows that left, spelled differently, since a row's object would be created again.
+
+    That happens if the type of the key's column changes: `1` becomes `1.00`.
+    """
+    if not counts.kinds[Kind.NEW] or not counts.kinds[Kind.REMOVED]:
+        return
+    new_keys, gone = (
+        f"(SELECT key, {plain_key('key')} AS plain FROM "
+        f"(SELECT key FROM {staged.changed} WHERE kind = '{kind.value}' LIMIT {COMPARED_SPELLINGS}))"
+        for kind in (Kind.NEW, Kind.REMOVED)
+    )
+    count, new, old = workspace.one(
+        f"SELECT count(*), min(n.key), min_by(r.key, n.key) FROM {new_keys} AS n JOIN {gone} AS r ON n.plain = r.plain"
+    )
+    if count:
+        rows = "a new row has" if count == 1 else f"{count:,} new rows have"
+        yield Problem(
+            code="keys-respelled",
+            summary=f"{rows} the key of a row that left `{staged.sync.model.label}`, spelled differently: "
+            f"[{new}] was [{old}]",
+            where=staged.sync.where.at_field("key"),
+            hint="cast the key as before, so that each row keeps its object; if they are other rows, "
+            f"`dbt-stripe-sync state forget {staged.sync.name} KEY` drops an old record and leaves its object",
         )
 
 

@@ -19,6 +19,7 @@ from dbt_stripe_sync.engine.plan.guards import (
     check_empty,
     check_keys,
     check_limits,
+    check_spelling,
     count_removals,
     is_agreement_needed,
 )
@@ -84,7 +85,8 @@ async def plan_sync(
     if only is not None:
         found.notes[Note(text="only checks what an earlier run left undone")] += 1
     room = planning.room
-    held = [*check_empty(staged, counts), *([share.problem] if share.problem else [])]
+    held = [*check_empty(staged, counts), *check_spelling(planning.workspace, staged, counts)]
+    held += [share.problem] if share.problem else []
     found.problems += check_keys(planning.workspace, staged, counts)
     found.rejected = counts.model.without_key + counts.duplicate_rows
     if not held:
