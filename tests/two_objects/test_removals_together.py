@@ -81,6 +81,23 @@ def test_a_customer_stays_while_the_sync_of_its_subscription_is_held_back(contra
     assert {s["status"] for s in contracts.objects("subscription")} == {"active"}
 
 
+def test_a_customer_is_deleted_by_the_next_run_if_subscriptions_start_after_all_customers(contracts):
+    """`after` makes each of the two wait for the other."""
+    end_with(contracts, "cancel")
+    contracts.business.models["subs"]["meta"]["stripe_sync"]["after"] = ["people"]
+    contracts.succeeds()
+    contracts.write_rows("bo")
+
+    ran = contracts.succeeds()
+
+    assert "row [s-ann] of `subs` has to change first, and `subs` starts after `people`" in ran.text
+    assert contracts.stripe.count("customer") == 2
+    assert sorted(s["status"] for s in contracts.objects("subscription")) == ["active", "canceled"]
+    contracts.succeeds()
+    assert contracts.stripe.count("customer") == 1
+    contracts.check_settled()
+
+
 @pytest.fixture
 def with_items(contracts):
     """Each subscription has an item of another sync, too. `leave` takes a person out of all models."""

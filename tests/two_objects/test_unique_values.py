@@ -341,6 +341,23 @@ def test_codes_that_swap_wait_for_each_other_while_a_limit_leaves_one_for_later(
     assert of_rows(codes, "promotion_code", "code") == {"x": "TWO", "y": "ONE"}
 
 
+def test_a_code_moves_in_two_runs_if_the_row_that_has_it_starts_later(codes):
+    write_codes(codes, ("x", "ONE"), ("y", "TWO"))
+    meta = codes.business.models["codes"]["meta"]["stripe_sync"]
+    codes.rows("more", ("z", "THREE"), columns="id text, code text")
+    codes.sync("more", **{name: value for name, value in meta.items() if name != "key"})
+    codes.business.sync("codes", **meta, after=["more"])
+    synced(codes)
+    write_codes(codes, ("x", "ONE"))
+    codes.rows("more", ("z", "TWO"), columns="id text, code text")
+
+    ran = codes.succeeds()
+
+    assert "row [y] of `codes` has to change first, and `codes` starts after `more`" in ran.text
+    synced(codes)
+    assert of_rows(codes, "promotion_code", "code") == {"x": "ONE", "z": "TWO"}
+
+
 def test_a_code_stays_with_its_row_while_that_rows_sync_is_held_back(codes):
     write_codes(codes, ("x", "ONE"), ("y", "TWO"))
     synced(codes)

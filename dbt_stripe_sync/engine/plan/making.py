@@ -16,7 +16,7 @@ from dbt_stripe_sync.engine.plan.finalization import Finalization, Referrers, re
 from dbt_stripe_sync.engine.plan.in_use import keep_while_in_use
 from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.order import Order
-from dbt_stripe_sync.engine.plan.ordering import Uniques, follow_or_withhold
+from dbt_stripe_sync.engine.plan.ordering import Uniques, follow_or_withhold, leave_for_next_run
 from dbt_stripe_sync.engine.plan.parent_limits import ParentLimits
 from dbt_stripe_sync.engine.plan.planning import SyncPlan, plan_sync
 from dbt_stripe_sync.engine.plan.reads import Reads
@@ -224,6 +224,7 @@ class PlanMaker:
         await keep_from_ending_early(self._planning.settling, self._planning.stripe, self._scope.catalog, order)
         await keep_while_in_use(self._planning.settling, self._planning.stripe, self._scope.catalog, order)
         self._planning.reading.end()
+        leave_for_next_run(self._scope.syncs, order)
         for value in order.lost:
             self._writer.note(value)
         if not order:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.difference import RowDiff
     from dbt_stripe_sync.model.lifecycle import Unique
     from dbt_stripe_sync.model.params import Catalog, Resource
+    from dbt_stripe_sync.model.sync import Sync
 
 _CLAIMS = pa.schema(
     [(name, pa.string()) for name in ("resource", "parameter", "value", "sync", "key", "change_id")]
@@ -149,6 +150,25 @@ def follow_or_withhold(settling: Settling, catalog: Catalog, order: Order) -> No
                 order.withheld[change.id] = ends_later(change, (referrer.resource, referrer.sync, referrer.key))
             elif change.gone or not referrer.ends or referrer.resource in lifecycle.managed_by:
                 order.after[change.id].append(referrer.change_id)
+
+
+def leave_for_next_run(syncs: Sequence[Sync], order: Order) -> None:
+    """Withhold a change that waits for one of a sync that starts only after all changes of its own sync (`after`)."""
+    first: dict[str, frozenset[str]] = {}
+    for sync in syncs:
+        first[sync.name] = frozenset(sync.after).union(*(first.get(name, frozenset()) for name in sync.after))
+    for change, others in order.after.items():
+        name, key = row_of(change)
+        later = next((other for other in others if name in first.get(row_of(other)[0], ())), None)
+        if later is not None:
+            of_sync, of_key = row_of(later.removesuffix(ENDS_FIRST))
+            order.withheld[change] = Problem(
+                code="dependency-withheld",
+                summary=f"row [{of_key}] of `{of_sync}` has to change first, and `{of_sync}` starts after `{name}`",
+                where=Location(sync=name, key=key),
+                hint="nothing to do: the next run sends it",
+                severity=Severity.WARNING,
+            )
 
 
 def _withhold_unfollowed(
