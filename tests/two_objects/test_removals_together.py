@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from dbt_stripe_sync.engine.apply import lanes
+from dbt_stripe_sync.engine.plan import making
 from dbt_stripe_sync.sandbox import Fault
 
 
@@ -96,6 +98,23 @@ def test_a_customer_is_deleted_by_the_next_run_if_subscriptions_start_after_all_
     contracts.succeeds()
     assert contracts.stripe.count("customer") == 1
     contracts.check_settled()
+
+
+def test_a_run_whose_changes_wait_for_each_other_skips_them_and_ends(contracts, monkeypatch):
+    """Plans don't contain such changes, so this one is made without the step that leaves them out."""
+    monkeypatch.setattr(making, "leave_for_next_run", lambda *_: None)
+    monkeypatch.setattr(lanes, "STUCK_SECONDS", 0.3)
+    end_with(contracts, "cancel")
+    contracts.business.models["subs"]["meta"]["stripe_sync"]["after"] = ["people"]
+    contracts.succeeds()
+    contracts.write_rows("bo")
+
+    ran = contracts.fails()
+
+    assert "subs/s-ann was not written" in ran.text
+    assert sorted(s["status"] for s in contracts.objects("subscription")) == ["active", "canceled"]
+    contracts.succeeds()
+    assert contracts.stripe.count("customer") == 1
 
 
 @pytest.fixture

@@ -38,6 +38,9 @@ BULK_WIDTH = 3000
 UNAUTHORIZED = 401
 # A run stops after this many consecutive changes without a response. Each was retried, so the next would fail as well.
 MAX_CONSECUTIVE_OUTAGES = 20
+# Without a call in flight, no change ends for this long only if changes wait for each other, or for one that the plan
+# doesn't have. No plan should do that; if one does, the run must not wait forever.
+STUCK_SECONDS = 60.0
 
 
 class Observer(Protocol):
@@ -118,6 +121,12 @@ class _Parents(Struct):
         if not future.done():
             future.set_result(stripe_id)
 
+    def give_up(self) -> None:
+        """Stop waiting: what was not written by now counts as not written."""
+        for future in self._waited_for.values():
+            if not future.done():
+                future.set_result(None)
+
     async def wait(self, change_id: str) -> str | None:
         return await asyncio.shield(self._future(change_id))
 
@@ -153,12 +162,13 @@ async def apply_changes(
     for counts in syncs:
         first = [tasks[name] for name in counts.after if name in tasks]
         tasks[counts.sync] = asyncio.create_task(lanes.run(counts.sync, first))
+    watch = asyncio.create_task(lanes.watch())
     try:
         await asyncio.gather(*tasks.values())
     finally:
-        for task in tasks.values():
+        for task in (watch, *tasks.values()):
             task.cancel()
-        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        await asyncio.gather(watch, *tasks.values(), return_exceptions=True)
     return lanes.tally
 
 
@@ -199,6 +209,16 @@ class _Lanes(Struct):
             for task in in_flight:
                 task.cancel()
             await asyncio.gather(*in_flight, return_exceptions=True)
+
+    async def watch(self) -> None:
+        """Skip changes that would wait forever."""
+        before = -1
+        while True:
+            await asyncio.sleep(STUCK_SECONDS)
+            ended = self.tally.done.total() + self.tally.not_sent.total()
+            if ended == before and not self.stop.in_flight:
+                self.parents.give_up()
+            before = ended
 
     async def _skip_ended(self, change: Change, ended: Ended) -> None:
         """Skip a change that an earlier apply of the plan has finished. Changes that refer to it are still sent."""

@@ -155,7 +155,8 @@ def _same(ours: Mapping[str, Any], existing: Mapping[str, Any], rule: ItemList) 
     if name is None:
         return False
     if name == rule.described_by:
-        return shows(ours[name], existing.get(rule.identity_field))
+        shown = existing.get(rule.identity_field)
+        return isinstance(shown, dict) and shows(ours[name], shown)
     return same(ours[name], _identity(existing, rule))
 
 
