@@ -17,7 +17,7 @@ from dbt_stripe_sync.report.lines import plain
 from dbt_stripe_sync.report.redact import HIDDEN_SECRET, NOT_KEPT, hide_secrets, is_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.plan import DriftedObject
@@ -73,14 +73,30 @@ class ShownPart(Struct, frozen=True, kw_only=True):
 
 def render_parts(change: Change) -> Iterator[ShownPart]:
     """Every parameter that a change touches; of a hash and of a list of hashes only the parts that differ."""
+    old = _params_before(change)
     for part in change.changed:
         after = "" if part.after is None else part.after
         for path, before, now in walk_params(part.path, part.before, after):
             yield ShownPart(
                 path=path,
-                before=render_value(path, before, change.desired),
+                before=render_value(path, before, old),
                 after=REMOVED if now is _GONE else render_value(path, now, change.desired),
             )
+
+
+def _params_before(change: Change) -> Mapping[str, Any]:
+    """The row's parameters with the old currencies, in which old amounts are."""
+    params = change.desired
+    for part in change.changed:
+        if isinstance(part.before, dict | list) or (part.before is not None and part.path.endswith("currency")):
+            params = _with_value(params, part.path.split("."), part.before)
+    return params
+
+
+def _with_value(params: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    name, *rest = path
+    inner = params.get(name)
+    return {**params, name: _with_value(inner if isinstance(inner, dict) else {}, rest, value) if rest else value}
 
 
 def render_drifted(drifted: DriftedObject) -> Iterator[ShownPart]:
@@ -162,7 +178,7 @@ def render_amount(change: Change) -> ShownAmount | None:
         if after is None:
             continue
         before = next((part.before for part in change.changed if part.path == name), None)
-        old = _money(name, before, name, change.desired)
+        old = _money(name, before, name, _params_before(change))
         text = f"{old} -> {after}" if old is not None and change.changed and old != after else after
         currency = currency_of(name, change.desired) or ""
         return ShownAmount(text=text, figure=float(to_major_units(Decimal(str(value)), currency)))

@@ -134,6 +134,25 @@ def test_money_in_a_list_is_shown_in_the_currency_next_to_it():
     assert "tiers[1].unit_amount  500 (5.00 USD) -> 600 (6.00 USD)" in text
 
 
+def test_an_old_amount_is_shown_in_the_old_currency():
+    items = [{"price_data": {"currency": currency, "unit_amount": 1200}} for currency in ("usd", "jpy")]
+    changed = {
+        "amount": (1200, 12),
+        "currency": ("usd", "jpy"),
+        "fixed.amount": (1200, 1200),
+        "fixed.currency": ("kwd", "usd"),
+        "items": ([items[0]], [items[1]]),
+    }
+    desired = {"amount": 12, "currency": "jpy", "fixed": {"amount": 1200, "currency": "usd"}, "items": [items[1]]}
+    change = make_change("1", Action.REPLACE, changed=changed, desired=desired)
+
+    text = render(make_plan([change], [make_counts(rows=1, by_action={"replace": 1})]), show_values=True, width=100)
+
+    assert "1200 (12.00 USD) -> 12 (12 JPY)" in text
+    assert "1200 (1.200 KWD) -> 1200 (12.00 USD)" in text
+    assert "usd -> jpy" in text
+
+
 def test_replacements_and_removals_say_how_they_work():
     changes = [
         make_change("7", Action.REPLACE, resource="price", changed={"unit_amount": (1, 2)}),
