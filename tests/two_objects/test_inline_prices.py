@@ -99,6 +99,19 @@ def test_an_item_that_somebody_added_stays(billed):
     assert items(billed) == [(77, 1), (1100, 1)]
 
 
+def test_a_refresh_finds_what_others_have_changed_in_an_item(billed):
+    write(billed, ("desk", 1000, 1), ("desk", 1000, 5), ("lamp", 200, 3))
+    billed.succeeds()
+    assert "drifted" not in billed.succeeds("run", "--refresh").text
+    lamp = next(i for i in billed.only("subscription")["items"]["data"] if i["price"]["unit_amount"] == 200)
+    billed.hand.v1.subscription_items.update(lamp["id"], {"quantity": 9})
+
+    ran = billed.fails("run", "--refresh")
+
+    assert "error[drifted]: `items` was changed in Stripe" in ran.text
+    assert items(billed) == [(200, 9), (1000, 1), (1000, 5)]
+
+
 @pytest.mark.parametrize("after_effect", [True, False])
 def test_an_item_whose_addition_has_no_known_outcome_is_not_added_twice(billed, after_effect):
     write(billed, ("desk", 1000, 1))

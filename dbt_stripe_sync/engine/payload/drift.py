@@ -21,7 +21,7 @@ from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.record import MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from dbt_stripe_sync.model.lifecycle import ItemList
     from dbt_stripe_sync.model.params import Param, Resource
@@ -95,18 +95,23 @@ class _Walk(Struct):
         if not isinstance(ours, list) or not isinstance(shown, list):
             return ours
         is_page = isinstance(theirs, dict) and theirs.get("has_more") is True
-        inner = _Walk()
-        seen = [inner._item(item, shown, param.item, rule, is_page=is_page) for item in ours]
+        inner, left = _Walk(), list(shown)
+        seen = [inner._item(item, left, param.item, rule, is_page=is_page) for item in ours]
         return self._whole_list(path, ours, [item for item in seen if item is not _GONE], is_same=not inner.fields)
 
-    def _item(self, ours: Any, shown: Sequence[Any], param: Param | None, rule: ItemList, *, is_page: bool) -> Any:
-        name = "id" if isinstance(ours, dict) and "id" in ours else rule.identity_field
-        if not isinstance(ours, dict) or name not in ours:
+    def _item(self, ours: Any, left: list[Any], param: Param | None, rule: ItemList, *, is_page: bool) -> Any:
+        """An item and its version in Stripe, which is taken from those that are left."""
+        names = ("id", *rule.identified_by)
+        name = next((name for name in names if name in ours), None) if isinstance(ours, dict) else None
+        if name is None:
             return ours
-        for item in shown:
-            if isinstance(item, dict) and same(ours[name], _id_of(item.get(name))):
-                rest = {part: value for part, value in ours.items() if part != name}
-                return {name: ours[name], **self._hash((), rest, item, param)}
+        rest = {part: value for part, value in ours.items() if part != name}
+        found = [item for item in left if isinstance(item, dict) and _is_item(ours, name, item, rule)]
+        if found:
+            # Several items can have the same description.
+            item = next((item for item in found if _is_same(rest, item, param)), found[0])
+            left.remove(item)
+            return {name: ours[name], **self._hash((), rest, item, param)}
         if is_page:
             return ours
         self.fields.append(DriftedField(path=(), ours=ours, theirs=None))
@@ -178,6 +183,20 @@ class _Walk(Struct):
             return ours
         self.fields.append(DriftedField(path=path, ours=ours, theirs=seen or None))
         return seen or _GONE
+
+
+def _is_item(ours: Mapping[str, Any], name: str, item: Mapping[str, Any], rule: ItemList) -> bool:
+    """Whether an item of a record is an object's, by what identifies it."""
+    shown = item.get(name if name == "id" else rule.identity_field)
+    if name == rule.described_by:
+        return isinstance(shown, dict) and shows(ours[name], shown)
+    return same(ours[name], _id_of(shown))
+
+
+def _is_same(ours: dict[str, Any], item: Any, param: Param | None) -> bool:
+    walk = _Walk()
+    walk._hash((), ours, item, param)
+    return not walk.fields
 
 
 def _page(theirs: Any) -> Any:
