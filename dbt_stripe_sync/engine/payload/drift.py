@@ -67,11 +67,19 @@ def find_drift(params: Mapping[str, Any], body: Mapping[str, Any], resource: Res
     return Drift(fields=tuple(walk.fields), seen=seen)
 
 
-def shows(ours: Any, theirs: Any) -> bool:
+def shows(ours: Any, theirs: Any, param: Param | None = None) -> bool:
     """Whether an object, or a part of one, has the values that were sent for it."""
     walk = _Walk()
-    walk.value((), ours, theirs, None)
+    walk.value((), ours, theirs, param)
     return not walk.fields
+
+
+def is_item(ours: Mapping[str, Any], name: str, item: Mapping[str, Any], rule: ItemList) -> bool:
+    """Whether an item of a row, or of a record, is an object's, by the parameter `name` that identifies it."""
+    shown = item.get(name if name == "id" else rule.identity_field)
+    if name == rule.described_by:
+        return isinstance(shown, dict) and shows(ours[name], shown)
+    return same(ours[name], _id_of(shown))
 
 
 class _Walk(Struct):
@@ -106,10 +114,10 @@ class _Walk(Struct):
         if name is None:
             return ours
         rest = {part: value for part, value in ours.items() if part != name}
-        found = [item for item in left if isinstance(item, dict) and _is_item(ours, name, item, rule)]
+        found = [item for item in left if isinstance(item, dict) and is_item(ours, name, item, rule)]
         if found:
             # Several items can have the same description.
-            item = next((item for item in found if _is_same(rest, item, param)), found[0])
+            item = next((item for item in found if shows(rest, item, param)), found[0])
             left.remove(item)
             return {name: ours[name], **self._hash((), rest, item, param)}
         if is_page:
@@ -183,20 +191,6 @@ class _Walk(Struct):
             return ours
         self.fields.append(DriftedField(path=path, ours=ours, theirs=seen or None))
         return seen or _GONE
-
-
-def _is_item(ours: Mapping[str, Any], name: str, item: Mapping[str, Any], rule: ItemList) -> bool:
-    """Whether an item of a record is an object's, by what identifies it."""
-    shown = item.get(name if name == "id" else rule.identity_field)
-    if name == rule.described_by:
-        return isinstance(shown, dict) and shows(ours[name], shown)
-    return same(ours[name], _id_of(shown))
-
-
-def _is_same(ours: dict[str, Any], item: Any, param: Param | None) -> bool:
-    walk = _Walk()
-    walk._hash((), ours, item, param)
-    return not walk.fields
 
 
 def _page(theirs: Any) -> Any:

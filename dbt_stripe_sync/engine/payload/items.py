@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from dbt_stripe_sync.engine.payload.compare import same
-from dbt_stripe_sync.engine.payload.drift import shows
+from dbt_stripe_sync.engine.payload.drift import is_item
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sync import ChildRows, ItemsOwned, ListOf, Nulls
 
@@ -152,12 +151,7 @@ def identities(items: Iterable[Mapping[str, Any]], rule: ItemList) -> tuple[str,
 def _same(ours: Mapping[str, Any], existing: Mapping[str, Any], rule: ItemList) -> bool:
     """Whether an item of a row, or of a record, is an existing one."""
     name = next((name for name in rule.identified_by if ours.get(name) is not None), None)
-    if name is None:
-        return False
-    if name == rule.described_by:
-        shown = existing.get(rule.identity_field)
-        return isinstance(shown, dict) and shows(ours[name], shown)
-    return same(ours[name], _identity(existing, rule))
+    return name is not None and is_item(ours, name, existing, rule)
 
 
 def _identity(existing: Mapping[str, Any], rule: ItemList) -> Any:
