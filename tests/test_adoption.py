@@ -626,3 +626,52 @@ def test_a_webhook_endpoints_secret_is_never_stored(business):
     files = [path for path in business.root.rglob("*") if path.is_file()]
     assert files
     assert not [path for path in files if b"whsec_" in path.read_bytes()]
+
+
+def give_credits(business, *rows):
+    """Entries in a customer's balance, which Stripe lists for one customer only."""
+    business.rows("people", ("c1",), columns="id text")
+    business.sync("people", resource="customer", key="id", fields={"name": "id"})
+    business.rows("credits", *rows, columns="id text, person text, cents int")
+    fields = {"customer": {"sync": "people", "key": "person"}, "amount": "cents", "currency": {"value": "usd"}}
+    business.sync("credits", resource="customer.balance_transaction", key="id", fields=fields)
+
+
+def balance(business):
+    (customer,) = business.stripe.objects("customer")
+    return customer["balance"]
+
+
+def test_a_lost_state_finds_objects_that_stripe_lists_only_under_another_one(business):
+    give_credits(business, ("1", "c1", -500), ("2", "c1", -500))
+    assert business.cli().exit_code == 0
+    business.state.unlink()
+
+    ran = business.cli()
+
+    assert ran.exit_code == 0, ran.text
+    assert balance(business) == -1000
+
+
+def test_a_forgotten_row_finds_its_object_under_another_one(business):
+    give_credits(business, ("1", "c1", -500), ("2", "c1", -500))
+    assert business.cli().exit_code == 0
+    business.cli("state", "forget", "credits", "2")
+
+    assert business.cli().exit_code == 0
+
+    assert balance(business) == -1000
+
+
+def test_nothing_is_created_under_an_object_whose_list_has_no_answer(business):
+    give_credits(business, ("1", "c1", -500))
+    assert business.cli().exit_code == 0
+    business.state.unlink()
+    business.stripe.inject(Fault.forbidden(method="GET", path="/balance_transactions", count=None))
+
+    failed = business.cli()
+    business.stripe.clear_faults()
+
+    assert (failed.exit_code, balance(business)) == (1, -500), failed.text
+    assert business.cli().exit_code == 0
+    assert balance(business) == -500

@@ -28,11 +28,14 @@ class Existing(Struct, frozen=True, kw_only=True):
     by: str
 
 
-def choose(rules: Rules, diff: RowDiff, observed: Observed) -> Existing | Ask | Reject | None:
+def choose(
+    rules: Rules, diff: RowDiff, params: Mapping[str, Any], observed: Observed
+) -> Existing | Ask | Reject | None:
     """The object of a row without a record, or None if Stripe has none; or what has to be asked first."""
     if observed.found is None:
         pairs = _pairs(rules, diff)
-        return Ask(need=FindObjects(pairs=pairs)) if pairs else None
+        named = {} if rules.lifecycle.listed else params
+        return Ask(need=FindObjects(pairs=pairs, params=named)) if pairs else None
     if observed.found.failed:
         return reject_unanswered(rules, diff.key)
     if not observed.found.objects and not observed.found.is_near and (near := _near_pairs(rules, diff)):

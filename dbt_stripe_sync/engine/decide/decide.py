@@ -175,7 +175,7 @@ def _decide_ended(rules: Rules, diff: RowDiff, payload: Payload, observed: Obser
 
 def _decide_unknown(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
     """Decide on a row without a record: Stripe may already have its object."""
-    existing = choose(rules, diff, observed)
+    existing = choose(rules, diff, payload.params, observed)
     if isinstance(existing, Ask | Reject):
         return existing
     if existing is None:

@@ -119,10 +119,12 @@ NOTHING_SEEN = Observed()
 class FindObjects(Struct, frozen=True, kw_only=True):
     """Asks for existing objects by pairs of field and value.
 
-    The first pair with a hit counts; `is_near` compares loosely.
+    The first pair with a hit counts; `is_near` compares loosely. `params` are the row's, which name the object under
+    which Stripe lists those of a nested resource.
     """
 
     pairs: tuple[tuple[str, str], ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
     is_near: bool = False
 
 

@@ -130,7 +130,14 @@ class Observing(Struct, kw_only=True):
         resource = rules.resource.name
         wanted = {key: need.pairs for key, need in asked.items()}
         pairs = [pair for of_row in wanted.values() for pair in of_row]
-        note = await self.existing.ask(resource, pairs, complete=await self._needs_all(rules, wanted))
+        unanswered: frozenset[str] = frozenset()
+        is_complete = False
+        if rules.lifecycle.listed:
+            is_complete = await self._needs_all(rules, wanted)
+        else:
+            unanswered = await self.existing.list_under(resource, {key: need.params for key, need in asked.items()})
+            pairs = [(by, value) for by, value in pairs if by != TAG_FIELD]
+        note = await self.existing.ask(resource, pairs, complete=is_complete)
         if note:
             notes[Note(text=note)] += 1
         hits = self.existing.find(resource, wanted)
@@ -142,7 +149,9 @@ class Observing(Struct, kw_only=True):
         answers: dict[str, Observed] = {}
         for key, need in asked.items():
             hit = hits.get(key)
-            if hit is not None:
+            if key in unanswered:
+                answers[key] = replace(seen[key], found=Found(by=TAG_FIELD, objects=(), failed=True))
+            elif hit is not None:
                 answers[key] = replace(seen[key], found=replace(hit, owners=owners, is_near=need.is_near))
             elif seen[key] is NOTHING_SEEN:
                 answers[key] = unseen[need.is_near]

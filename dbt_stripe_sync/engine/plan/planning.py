@@ -229,7 +229,7 @@ def _tag_for(workspace: Workspace, sync: Sync, resource: Resource) -> frozenset[
     Otherwise a lost state would create every object again.
     """
     lifecycle = resource.lifecycle
-    if sync.part_of is not None or not (lifecycle.tagged and lifecycle.listed and "list" in resource.operations):
+    if sync.part_of is not None or not (lifecycle.tagged and "list" in resource.operations):
         return frozenset()
     (records,) = workspace.one("SELECT count(*) FROM known_records WHERE sync = $sync", {"sync": sync.name})
     return frozenset(read_forgotten(workspace, sync.name)) if records else None

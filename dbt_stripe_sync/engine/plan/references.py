@@ -51,6 +51,7 @@ class _Known(Struct):
     asked: set[tuple[str, str]] = field(default_factory=set)
     failed: set[tuple[str, str]] = field(default_factory=set)
     recent: set[str] = field(default_factory=set)
+    places: dict[tuple[str, ...], bool] = field(default_factory=dict)
     objects: int = 0
     cannot_search: bool = False
 
@@ -85,11 +86,9 @@ class ExistingObjects:
         no such list. Raises `StripeError`.
         """
         self._known.setdefault(resource, _Known())
-        operation = self._operation(resource, "list")
-        if operation is None:
+        if self._operation(resource, "list") is None:
             return False
-        required = [name for name, param in operation.params.items() if param.required]
-        parents = tuple(dict.fromkeys((*operation.path_params, *required)))
+        parents = self._parents(resource)
         if not parents:
             await self.ask(resource, [(by, "")], complete=True)
             return True
@@ -98,6 +97,37 @@ class ExistingObjects:
         async for page in self._everything(resource, {name: params[name] for name in parents}):
             self._keep(resource, page, {by})
         return True
+
+    async def list_under(self, resource: str, rows: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+        """Load the tagged objects of a nested resource that belong to the same objects as some rows, by parameters.
+
+        An object that this plan creates has none yet. Returns the keys of the rows for which Stripe did not answer.
+        """
+        known = self._known.setdefault(resource, _Known())
+        parents = self._parents(resource)
+        places = {key: tuple(str(row.get(name)) for name in parents) for key, row in rows.items()}
+        there = {
+            places[key]: row
+            for key, row in rows.items()
+            if parents and all(isinstance(row.get(name), str) for name in parents) and places[key] not in known.places
+        }
+        await read_together(self._list_place(resource, place, row) for place, row in there.items())
+        return frozenset(key for key, place in places.items() if known.places.get(place) is False)
+
+    async def _list_place(self, resource: str, place: tuple[str, ...], row: Mapping[str, Any]) -> None:
+        try:
+            async with self._gate:
+                await self.list_candidates(resource, TAG_FIELD, row)
+        except StripeError:
+            self._known[resource].places[place] = False
+        else:
+            self._known[resource].places[place] = True
+
+    def _parents(self, resource: str) -> tuple[str, ...]:
+        """The parameters without which Stripe doesn't list a resource."""
+        operation = self._operation(resource, "list")
+        required = [name for name, param in operation.params.items() if param.required] if operation else []
+        return tuple(dict.fromkeys((*operation.path_params, *required))) if operation else ()
 
     def listed(self, resource: str) -> Iterator[Mapping[str, Any]]:
         """The objects of a resource that were found so far, newest first."""
