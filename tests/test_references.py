@@ -206,6 +206,45 @@ def test_an_ambiguous_look_up_names_both_objects_but_not_the_value(business):
     assert business.stripe.count("invoice") == 0
 
 
+def test_a_look_up_by_a_value_that_its_plan_moves_waits_for_the_next_run(business):
+    columns = "id int, email text"
+    business.rows("people", (1, "ann@example.com"), (2, "bob@example.com"), columns=columns)
+    business.sync("people", resource="customer", key="id", fields={"email": "email"})
+    run(business)
+    ann, bob = sorted(business.stripe.objects("customer"), key=lambda customer: customer["email"])
+    business.rows("people", (1, "bob@example.com"), (2, "ann@example.com"), columns=columns)
+    rows = [("i1", "ann@example.com", "one"), ("i2", "carl@example.com", "two")]
+    carl = person(business, "carl@example.com")
+    invoices(business, *rows, lookup="customer", by="email", column="who")
+
+    first = business.cli()
+
+    assert f"it looks up {ann['id']} by `email`, which this plan changes" in " ".join(first.text.split())
+    assert whose(business) == {"two": carl}
+    run(business)
+    assert whose(business) == {"one": bob["id"], "two": carl}
+
+
+def test_a_look_up_of_an_object_that_its_plan_replaces_waits_for_the_next_run(business):
+    columns = "code text, cents int"
+    product = by_hand(business).products.create({"name": "Desk"})["id"]
+    fields = {"product": {"value": product}, "currency": {"value": "usd"}, "unit_amount": "cents", "lookup_key": "code"}
+    business.rows("prices", ("basic", 500), columns=columns)
+    business.sync("prices", resource="price", key="code", fields=fields)
+    run(business)
+    business.rows("prices", ("basic", 900), columns=columns)
+    business.rows("links", ("l1", "basic"), columns="id text, price text")
+    item = {"price": {"lookup": "price", "by": "lookup_key", "column": "price"}, "quantity": {"value": 1}}
+    business.sync("links", resource="payment_link", key="id", fields={"line_items": [item]})
+
+    assert "by `lookup_key`, which this plan changes" in " ".join(business.cli().text.split())
+    run(business)
+
+    (line,) = [line for line in business.stripe.writes() if line.path == "/v1/payment_links"]
+    (new,) = [price for price in business.stripe.objects("price") if price["active"]]
+    assert line.params["line_items"][0]["price"] == new["id"]
+
+
 @pytest.mark.parametrize("strangers", [0, 120], ids=["listed", "searched"])
 def test_an_address_that_differs_only_in_case_is_ambiguous_and_names_the_customer(business, strangers):
     found = person(business, "Ann@Example.com")

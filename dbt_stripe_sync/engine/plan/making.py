@@ -14,6 +14,7 @@ from dbt_stripe_sync.engine.payload.layout import keeps
 from dbt_stripe_sync.engine.plan.comparing import Comparing
 from dbt_stripe_sync.engine.plan.finalization import Finalization, Referrers, reasons_to_wait
 from dbt_stripe_sync.engine.plan.in_use import keep_while_in_use
+from dbt_stripe_sync.engine.plan.moved_values import leave_moved_lookups
 from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.order import Order
 from dbt_stripe_sync.engine.plan.ordering import Uniques, follow_or_withhold, leave_for_next_run
@@ -220,6 +221,7 @@ class PlanMaker:
         order = Order()
         self._planning.uniques.add_to(order)
         follow_or_withhold(self._planning.settling, self._scope.catalog, order)
+        leave_moved_lookups(list(self._plans.values()), self._writer, order)
         self._planning.stripe.allow_reads(self._planning.reading.left)
         await keep_from_ending_early(self._planning.settling, self._planning.stripe, self._scope.catalog, order)
         await keep_while_in_use(self._planning.settling, self._planning.stripe, self._scope.catalog, order)
