@@ -30,9 +30,9 @@ def no_run(place: StatePlace, run: str | None) -> Problem:
     """The problem of a run that the state doesn't have."""
     return Problem(
         code="no-run",
-        summary=f"unknown run `{run}`" if run else "there are no runs yet",
+        summary=f"unknown run `{run}`" if run is not None else "there are no runs yet",
         where=Location(file=str(place)),
-        hint="`dbt-stripe-sync runs` lists them" if run else "`dbt-stripe-sync run` starts one",
+        hint="`dbt-stripe-sync runs` lists them" if run is not None else "`dbt-stripe-sync run` starts one",
     )
 
 

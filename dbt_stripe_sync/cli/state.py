@@ -107,6 +107,8 @@ def move(project: Project, screen: Screen, *, old: str, new: str, keep_tags: boo
 
     The next run updates the tag in the metadata of each object, with one call for each.
     """
+    if old == new:
+        raise click.UsageError(f"OLD and NEW are both {old!r}: NEW is the sync's name in YAML now")
     count = project.state.move(old, new, keep_tags=keep_tags)
     screen.say([f"Moved {count:,} {_records(count)} from `{old}` to `{new}`."])
     if keep_tags:

@@ -20,6 +20,8 @@ ROW_HASH = "stripe_sync_hash"
 # The columns of a digest of all rows: their number, and the XOR of their hashes.
 ROW_COUNT = "stripe_sync_rows"
 DIGEST = "stripe_sync_digest"
+# Codes of problems of a copy that was dropped, changed by hand, or may not be read. Such a copy counts as missing.
+UNREADABLE = frozenset({"read-failed", "relation-missing", "warehouse-denied"})
 # The values of `ROW_KIND`: a row that the copy lacks, one with another hash, a key that no row has any longer, and a
 # key that several rows have. And once, a row whose key contains the numbers of the model's rows, of rows without a key,
 # and of the copy's keys.

@@ -180,6 +180,8 @@ def read_report(session: Session, run_id: str, outcomes: Outcomes) -> RunReport 
 
 def find_run(session: Session, begins: str) -> str | None:
     """The id of the run with this id, or with the only id that begins with it. Raises `StateError` if several do."""
+    if not begins:
+        return None  # an unset variable of a script, not a choice of a run
     query = "SELECT id FROM runs WHERE starts_with(id, $begins) ORDER BY started_at DESC, id DESC"
     found = [str(row["id"]) for row in session.rows(query, begins=begins)]
     if len(found) > 1 and begins not in found:

@@ -32,6 +32,11 @@ class Purpose(Struct, frozen=True, kw_only=True):
     setting: str
     docs: str
 
+    @property
+    def changed_hint(self) -> str:
+        """What to do about a table that the warehouse rejects, because it isn't as it was created."""
+        return f"if somebody changed a table of {self.what}, drop that table: the next write creates it again"
+
     def problem(self, code: str, summary: str, hint: str) -> WarehouseError:
         """A problem that prevents the write. `code` is appended to the prefix."""
         where = Location(file="dbt_project.yml", field=f"vars.stripe_sync.{self.setting}")

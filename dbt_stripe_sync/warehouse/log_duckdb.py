@@ -106,7 +106,8 @@ class DuckDBLog:
         self._connection.close()
 
     def _failed(self, error: duckdb.Error) -> WarehouseError:
-        hint = "check the file's permissions and the room on its disk"
+        changed = isinstance(error, duckdb.BinderException | duckdb.CatalogException)
+        hint = self._purpose.changed_hint if changed else "check the file's permissions and the room on its disk"
         return self._purpose.problem("failed", f"DuckDB rejected {self._purpose.what}: {safe_reason(error)}", hint)
 
     def _rows(self, query: str, schema: str) -> list[tuple[Any, ...]]:

@@ -26,6 +26,8 @@ LOCK_SECONDS = 30
 # A lost server is noticed within a minute (postgresql.org/docs/current/libpq-connect.html).
 KEEPALIVE = {"keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 LOCK_NOT_AVAILABLE = "55P03"
+# Classes of SQLSTATE: an undefined or wrong column or table, and values that don't fit.
+WRONG_NAME_OR_TYPE = ("42", "22", "23")
 QUERY_CANCELED = "57014"
 
 
@@ -150,7 +152,8 @@ class PostgresLog:
         reason = (
             f"{message} (SQLSTATE {state})" if state.startswith(MESSAGE_IS_SAFE) else f"SQLSTATE {state or 'unknown'}"
         )
-        return problem("failed", f"PostgreSQL rejected {what}: {reason}", "check the server's log")
+        hint = self._purpose.changed_hint if state.startswith(WRONG_NAME_OR_TYPE) else "check the server's log"
+        return problem("failed", f"PostgreSQL rejected {what}: {reason}", hint)
 
 
 def connect(target: Mapping[str, Any], project_root: Path, read_seconds: float, purpose: Purpose = LOG) -> PostgresLog:

@@ -24,6 +24,7 @@ from dbt_stripe_sync.model.hashes import (
     ROW_KEY,
     ROW_KIND,
     TWICE,
+    UNREADABLE,
 )
 from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.warehouse.diff_dialects import DIALECTS, TypedColumn, text
@@ -99,9 +100,9 @@ class WarehouseRowDiffs:
         try:
             return newest_marks(self._warehouse.rows(source).read_all().to_pylist())
         except WarehouseError as error:
-            if error.problems[0].code != "relation-missing":
+            if error.problems[0].code not in UNREADABLE:
                 raise
-            return {}  # before the first run has written them
+            return {}  # before the first run has written them, or after someone has changed the table
 
     def digest(self, rows: HashedRows) -> RowSource:
         """The number of rows, and the XOR of their hashes."""

@@ -359,6 +359,7 @@ def test_another_state_leaves_the_copy_of_the_first_alone(customers, read):
         "DROP TABLE stripe_sync.{table}",
         "DROP TABLE stripe_sync.row_hash_marks",
         "DROP SCHEMA stripe_sync CASCADE",
+        "ALTER TABLE stripe_sync.{table} RENAME COLUMN row_hash TO hash",
     ],
 )
 def test_a_damaged_copy_hides_nothing_and_is_created_again(customers, read, damage):
@@ -375,6 +376,27 @@ def test_a_damaged_copy_hides_nothing_and_is_created_again(customers, read, dama
     read.take()
     customers.cli()
     assert read.take() == NO_CHANGE
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        'DROP TABLE stripe_sync.{table}; CREATE VIEW stripe_sync.{table} AS SELECT 1 AS "key", 2 AS row_hash',
+        "ALTER TABLE stripe_sync.row_hash_marks RENAME COLUMN digest TO sum",
+    ],
+)
+def test_a_copy_that_cannot_be_written_again_is_reported_and_every_row_is_read(customers, damage):
+    customers.cli()
+    ((_, _, table, *_),) = marks(customers)
+    customers.do(*damage.format(table=table).split("; "))
+    write(customers, people(7))
+
+    ran = customers.cli()
+
+    assert ran.exit_code == 0
+    assert len(emails(customers)) == 7
+    assert "warning[diff-not-written]" in ran.out
+    assert "hint: if somebody changed a table of the hashes, drop that table: the next write creates it again" in ran.out
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,25 @@ def test_a_dropped_table_is_rewritten_in_full(logged):
         assert logged.logs() == before
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE {schema}.objects DROP COLUMN stripe_id",
+        "DROP TABLE {schema}.problems; CREATE VIEW {schema}.problems AS SELECT 1 AS a",
+    ],
+)
+def test_a_table_that_was_changed_by_hand_is_reported_with_its_way_out(logged, change):
+    logged.cli()
+    logged.do(*change.format(schema=f'"{logged.schema}_stripe_sync"').split("; "))
+    people(logged, (1, "x@example.com"))
+
+    ran = logged.cli()
+
+    assert ran.exit_code == 0
+    assert "warning[log-not-written]" in ran.out
+    assert "hint: if somebody changed a table of the log, drop that table: the next write creates it again" in ran.out
+
+
 def test_deleted_rows_of_the_objects_table_are_restored(logged):
     logged.cli()
     before = logged.logs()

@@ -28,7 +28,7 @@ from dbt_stripe_sync.engine.stage.unchanged import count_unchanged, store_no_gon
 from dbt_stripe_sync.engine.stage.workspace import FEW_ROWS
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Location, Problem, StateError, WarehouseError
-from dbt_stripe_sync.model.hashes import ROW_KEY
+from dbt_stripe_sync.model.hashes import ROW_KEY, UNREADABLE
 from dbt_stripe_sync.model.nodes import NUMBER_FIELD, RowSource
 from dbt_stripe_sync.model.sql import key_text, literal, quoted
 from dbt_stripe_sync.model.sync import SyncRef
@@ -139,9 +139,9 @@ def _load_differing(loading: _Loading, staged: Staged, compared: Compared, neede
     try:
         loading.load(staged.sync.model, source, row, staged.answer, "SELECT * FROM incoming")
     except WarehouseError as error:
-        if error.problems[0].code != "relation-missing":
+        if error.problems[0].code not in UNREADABLE:
             raise
-        return None  # someone dropped the table of hashes; if the model itself is missing, the next query reports it
+        return None  # someone dropped or changed the table of hashes; a problem of the model is found by the next query
     (differing,) = workspace.one(f"SELECT count(*) FROM {staged.answer}")
     if differing - 1 > FEW_ROWS:  # one row has the counts
         workspace.expect_all_rows()
