@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.config.alerts import Alert
     from dbt_stripe_sync.model.alert import AlertMessage
     from dbt_stripe_sync.model.run import RunReport
+    from dbt_stripe_sync.report.summary import Summary
     from dbt_stripe_sync.workload import ProjectOptions
 
 MOST_ATTEMPTS = 3
@@ -35,13 +36,17 @@ SERVER_ERROR = 500
 RUN_PAGES = ("CI_JOB_URL", "BUILD_URL", "CIRCLE_BUILD_URL", "BUILDKITE_BUILD_URL")
 
 
-def alert_about_run(report: RunReport, alerts: Sequence[Alert]) -> tuple[Problem, ...]:
-    """Send the alerts that match this run. Never raises; alerts that couldn't be sent are returned as warnings."""
+def alert_about_run(report: RunReport, summary: Summary | None, alerts: Sequence[Alert]) -> tuple[Problem, ...]:
+    """Send the alerts that match this run, whose totals are `summary`, if they are known.
+
+    Never raises; alerts that couldn't be sent are returned as warnings.
+    """
     if not alerts:
         return ()
     from dbt_stripe_sync.report.alert import build_alert
+    from dbt_stripe_sync.report.summary import summarize
 
-    return _send_all(build_alert(report), alerts)
+    return _send_all(build_alert(report, summary or summarize(report)), alerts)
 
 
 @contextmanager

@@ -395,7 +395,7 @@ class Project:
         return report
 
     def _alerted(self, report: RunReport) -> RunReport:
-        return _with_problems(report, alert_about_run(report, self.workload.settings.alerts))
+        return _with_problems(report, alert_about_run(report, self.summary, self.workload.settings.alerts))
 
     @staticmethod
     def resources() -> list[dict[str, Any]]:

@@ -100,6 +100,15 @@ def test_rejected_rows_are_reported_with_counts_and_links(alerting):
     assert body["run_id"] in ran.text
 
 
+def test_rows_that_stripe_rejects_are_counted_with_their_sync(alerting):
+    alerting.rows("customers", (1, "bad mail", "Ann"), (2, "b@example.com", "Bob"), columns="id int, email text, name text")
+
+    assert alerting.cli().exit_code == 1
+
+    (body,) = alerting.receiver.bodies
+    assert body["syncs"] == [{"sync": "customers", "resource": "customer", "rows": 2, "rejected": 1, "is_held": False}]
+
+
 def test_no_value_of_a_row_is_reported(alerting):
     alerting.set(alerts=[{"url_env": "ALERT_URL"}, {"url_env": "ALERT_URL", "form": "slack"}])
     reject_one(alerting)

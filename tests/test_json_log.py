@@ -155,3 +155,16 @@ def test_quiet_prints_nothing_but_errors(customers):
     assert ran.exit_code == 1
     assert "email_invalid" in ran.out
     assert ran.err == ""
+
+
+def test_quiet_prints_no_warning_beside_an_error(customers, monkeypatch):
+    monkeypatch.setenv("ALERT_URL", "http://127.0.0.1:1/")
+    customers.set(alerts=[{"url_env": "ALERT_URL"}])
+    customers.rows("customers", (1, "bad mail", "Ann"), columns="id int, email text, name text")
+    assert "warning[alert-not-sent]" in customers.cli("run").out
+
+    ran = customers.cli("run", "--quiet")
+
+    assert ran.exit_code == 1
+    assert "rejected[email_invalid]" in ran.out
+    assert "warning[" not in ran.text

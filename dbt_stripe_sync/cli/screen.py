@@ -102,11 +102,13 @@ class Screen(Struct, frozen=True, kw_only=True):
         lines = wrap(f"{question} [y/N]", self.error_width - len(": "))
         return click.confirm("\n".join(lines), default=False, show_default=False, err=True)
 
+    def wanted(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+        """The problems to print: all of them, or only errors if it `is_quiet`."""
+        return tuple(problem for problem in problems if not self.is_quiet or problem.severity is Severity.ERROR)
+
     def problems(self, problems: Iterable[Problem]) -> None:
         """Print problems."""
-        if self.is_quiet:
-            problems = [problem for problem in problems if problem.severity is Severity.ERROR]
-        print_problems(problems, as_json=self.log_format == "json", color=self.color)
+        print_problems(self.wanted(problems), as_json=self.log_format == "json", color=self.color)
 
     def separate(self, problems: Sequence[Problem]) -> None:
         """Print an empty line between `problems` and the data after them, if both are on the same terminal."""

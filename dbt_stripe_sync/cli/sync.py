@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
 from dbt_stripe_sync.cli.commands import BARE
 from dbt_stripe_sync.cli.completing import complete_run
@@ -263,6 +264,7 @@ def rendered(
         from dbt_stripe_sync.report import plan_json
 
         return plan_json.render_plan(plan, with_values=show_values)
+    plan = replace(plan, problems=screen.wanted(plan.problems))
     from dbt_stripe_sync.report import plan_text
 
     style = plan_text.PlanStyle(
@@ -292,7 +294,7 @@ def finish(report: RunReport, project: Project, screen: Screen, output: str | No
     elif not (screen.is_quiet and has_succeeded):
         missing = {problem.where.file for problem in report.problems if problem.code == "artifact-not-written"}
         lines = run_text.render_run(
-            report,
+            replace(report, problems=screen.wanted(report.problems)),
             width=screen.width,
             color=screen.has_color,
             artifacts=[path for path in project.artifacts if str(path) not in missing],

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.model.plan import SyncCounts
     from dbt_stripe_sync.model.run import RunReport
+    from dbt_stripe_sync.report.summary import Summary
 
 FORMAT_VERSION = 1
 # Codes with their own reason; every other error is a `failure`.
@@ -39,8 +41,11 @@ DASHBOARD = "https://dashboard.stripe.com"
 SHOWN_CODES = 8
 
 
-def build_alert(report: RunReport) -> AlertMessage:
-    """The contents of an alert. `reasons` is empty if there is no reason to send one."""
+def build_alert(report: RunReport, summary: Summary) -> AlertMessage:
+    """The contents of an alert about a run, whose totals are `summary`.
+
+    `reasons` is empty if there is no reason to send one.
+    """
     header = report.header
     reasons = {reason for problem in report.problems if (reason := _reason(problem))}
     done = report.done
@@ -70,11 +75,11 @@ def build_alert(report: RunReport) -> AlertMessage:
                 sync=counts.sync,
                 resource=counts.resource,
                 rows=counts.rows,
-                rejected=counts.rejected,
+                rejected=rejected,
                 is_held=counts.held is not None,
             )
             for counts in report.counts
-            if counts.held is not None or counts.rejected
+            if (rejected := _rejected(counts, summary)) or counts.held is not None
         ),
         links={"stripe": _dashboard(header.account, livemode=header.livemode)},
     )
@@ -135,6 +140,11 @@ def _verb(message: AlertMessage) -> str:
     if message.status == RunStatus.INTERRUPTED.value:
         return "was interrupted"
     return f"needs attention: {', '.join(message.reasons)}"
+
+
+def _rejected(counts: SyncCounts, summary: Summary) -> int:
+    """The rows of a sync that were rejected, before they were sent and by Stripe."""
+    return counts.rejected + summary.statuses.get(counts.sync, Counter())[Status.REJECTED]
 
 
 def _reason(problem: Problem) -> str | None:
