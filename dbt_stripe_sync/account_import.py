@@ -121,7 +121,10 @@ def _node(workload: Workload, seed: Seed) -> ModelNode:
 
 
 def _write(texts: Mapping[Path, str], *, overwrite: bool) -> None:
-    """Write the files. Raises `ConfigError` if one exists with other contents, unless it may be overwritten."""
+    """Write the files.
+
+    Raises `ConfigError` if one exists with other contents, unless it may be overwritten.
+    """
     others = [file for file, text in texts.items() if file.exists() and file.read_bytes() != text.encode()]
     if others and not overwrite:
         raise ConfigError(

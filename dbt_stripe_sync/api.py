@@ -5,7 +5,6 @@ from __future__ import annotations
 # The workflow, the state, DuckDB, the report's page and modules for a single command are imported where they are used,
 # because `parse` and `ls` must not wait for them.
 import logging
-import shutil
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -100,6 +99,11 @@ class Project:
             raise ConfigError((*found, *find_missing_columns(workload.dbt, workload.syncs))) from None
         return workload
 
+    def _load_with_state(self) -> Workload:
+        """The workload, for methods that look for an earlier run, which an empty new state can't have."""
+        self.state.check_exists()
+        return self.workload
+
     def look_back(self) -> None:
         """Load the project even if its syncs have mistakes, to look at earlier runs. Raises `ConfigError`."""
         if "workload" not in self.__dict__:
@@ -166,6 +170,7 @@ class Project:
     ) -> Iterator[Plan]:
         """What `run` would do. The plan can be read until the context ends; `out` saves it to a file."""
         from dbt_stripe_sync import pipeline
+        from dbt_stripe_sync.engine.plan.plan_file import save_plan
 
         with TemporaryDirectory(prefix="dbt-stripe-sync-") as folder:
             path = Path(folder) / "plan.jsonl"
@@ -180,8 +185,7 @@ class Project:
 
             plan = run_to_end(work())
             if out is not None:
-                shutil.copy(path, out)
-                out.chmod(0o600)
+                save_plan(path, out)
             yield plan
 
     def apply(self, plan: Plan | Path, *, progress: Progress | None = None, fail_fast: bool = False) -> RunReport:
@@ -209,19 +213,19 @@ class Project:
 
         `run` is the run's id, or the first characters of it.
         """
+        from dbt_stripe_sync.engine.plan.plan_file import save_plan
         from dbt_stripe_sync.undo import make_undo_plan
 
         with TemporaryDirectory(prefix="dbt-stripe-sync-") as folder:
             path = Path(folder) / "plan.jsonl"
 
             async def work() -> Plan:
-                async with open_parts(self.workload, clock=self._clock, only_looks=True) as parts:
+                async with open_parts(self._load_with_state(), clock=self._clock, only_looks=True) as parts:
                     return await make_undo_plan(self.workload, parts, run, path)
 
             plan = run_to_end(work())
             if out is not None:
-                shutil.copy(path, out)
-                out.chmod(0o600)
+                save_plan(path, out)
             yield plan
 
     def undo(
@@ -238,7 +242,7 @@ class Project:
         told = progress or Silent()
         sending = pipeline.RunOptions(agree=_asking(agreed=True), review=_reviewing(review), fail_fast=fail_fast)
         return self._send(
-            lambda: self.workload, lambda parts, stop: undo(self.workload, parts, run, sending, told, stop)
+            self._load_with_state, lambda parts, stop: undo(self.workload, parts, run, sending, told, stop)
         )
 
     def show(self, sync: str, *, limit: int) -> Preview:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ class ProjectState:
     @contextmanager
     def look(self) -> Iterator[StateStore]:
         """The state for reading, while the context lasts; if a run holds it, a copy."""
-        self._check_exists()
+        self.check_exists()
         with look_at_state(
             self.place,
             identity=None,
@@ -70,7 +71,7 @@ class ProjectState:
     @contextmanager
     def open(self) -> Iterator[StateStore]:
         """The state, while the context lasts."""
-        self._check_exists()
+        self.check_exists()
         with self._open(must_exist=True) as state:
             yield state
 
@@ -80,9 +81,10 @@ class ProjectState:
         with self._open(takes_over_file=True) as state:
             yield state
 
-    def _check_exists(self) -> None:
+    def check_exists(self) -> None:
+        """Raises `StateError` if there is no state yet. One on an object store is looked for when it is opened."""
         place = self.place
-        if place.remote is None and not place.path.exists():
+        if place.remote is None and not os.path.exists(place.path):  # noqa: PTH110 - False for a path that no file can have
             raise StateError(
                 Problem(
                     code="no-state",
@@ -96,8 +98,8 @@ class ProjectState:
         """The record of one row."""
         with self.look() as state:
             record = state.record(sync, key)
-        if record is None:
-            raise StateError(_no_record(sync, key))
+            if record is None:
+                raise StateError(_no_record(sync, key) if _has_records(state, sync) else _no_records(sync))
         return record
 
     def forget(self, sync: str, keys: Sequence[str] = (), *, every: bool = False) -> int:
@@ -109,6 +111,8 @@ class ProjectState:
         with self.open() as state:
             undecided = state.open_keys(sync)
             unknown = [key for key in keys if key not in undecided and state.record(sync, key) is None]
+            if unknown and not undecided and not _has_records(state, sync):
+                raise StateError(_no_records(sync))
             if unknown:
                 raise StateError(_no_record(sync, key) for key in unknown)
             wanted = [*(record.key for record in state.list_records(sync)), *undecided] if every else keys
@@ -233,6 +237,10 @@ class ProjectState:
             must_exist=must_exist,
         ) as state:
             yield state
+
+
+def _has_records(state: StateStore, sync: str) -> bool:
+    return any(name == sync for name, _, _ in state.summary())
 
 
 def _no_record(sync: str, key: str) -> Problem:

@@ -101,7 +101,9 @@ def test_rejected_rows_are_reported_with_counts_and_links(alerting):
 
 
 def test_rows_that_stripe_rejects_are_counted_with_their_sync(alerting):
-    alerting.rows("customers", (1, "bad mail", "Ann"), (2, "b@example.com", "Bob"), columns="id int, email text, name text")
+    alerting.rows(
+        "customers", (1, "bad mail", "Ann"), (2, "b@example.com", "Bob"), columns="id int, email text, name text"
+    )
 
     assert alerting.cli().exit_code == 1
 

@@ -431,3 +431,42 @@ def test_defer_without_a_build_is_an_error(customers):
     )
     assert "hint: add `--build`, or drop `--defer`" in ran.text
     assert customers.stripe.count("customer") == 0
+
+
+def test_a_sync_is_not_moved_to_itself(customers):
+    """The advice for a name that is taken would be to drop the records that were meant to be kept."""
+    customers.cli()
+
+    ran = customers.cli("state", "mv", "customers", "customers")
+
+    assert ran.exit_code == 2
+    assert "OLD and NEW are both 'customers'" in ran.err
+    assert "forget" not in ran.err
+
+
+@pytest.mark.parametrize(
+    "command", [("show", "customer", "1"), ("forget", "customer", "1"), ("forget", "customer", "--all")]
+)
+def test_a_sync_without_records_is_reported_with_how_to_list_syncs(customers, command):
+    customers.cli()
+
+    ran = customers.cli("state", *command)
+
+    assert ran.exit_code == 2
+    assert "the state has no records of a sync `customer`" in ran.err
+    assert "hint: `dbt-stripe-sync state list` lists the syncs" in ran.err
+
+
+def test_undo_without_a_state_creates_none(customers):
+    ran = customers.cli("undo", "2026")
+
+    assert ran.exit_code == 2
+    assert "error[no-state]" in ran.err
+    assert not customers.state.exists()
+
+
+def test_show_explains_that_its_sync_is_not_selected(customers):
+    ran = customers.cli("show", "customers", "--select", "nothing")
+
+    assert ran.exit_code == 2
+    assert "hint: no sync is selected: `dbt-stripe-sync ls` lists them" in ran.err

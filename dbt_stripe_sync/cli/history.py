@@ -9,7 +9,7 @@ import orjson
 
 from dbt_stripe_sync.cli.completing import complete_run
 from dbt_stripe_sync.cli.look import OUTPUT
-from dbt_stripe_sync.cli.options import with_project
+from dbt_stripe_sync.cli.options import COUNT, with_project
 from dbt_stripe_sync.report import html, run_json, run_list, run_text
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @with_project
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Number of runs to show.")
+@click.option("--limit", type=COUNT, default=20, show_default=True, help="Number of runs to show.")
 @OUTPUT
 def runs(project: Project, screen: Screen, *, limit: int, output: str) -> int:
     """List the runs, the newest first."""
@@ -63,8 +63,8 @@ def report(
         screen.lines(lines)
         return 0
     _, page = project.artifacts
-    page.parent.mkdir(parents=True, exist_ok=True)
     with_amounts = project.workload.settings.show_amounts
+    page.parent.mkdir(parents=True, exist_ok=True)
     html.write_html(found, page, with_values=show_values, with_amounts=with_amounts)
     screen.lines([str(page)])
     if is_opened or (form is None and screen.is_interactive):

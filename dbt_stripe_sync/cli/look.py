@@ -7,7 +7,7 @@ import orjson
 
 from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.cli.completing import complete_resource, complete_sync
-from dbt_stripe_sync.cli.options import with_project
+from dbt_stripe_sync.cli.options import COUNT, with_project
 from dbt_stripe_sync.cli.screen import Screen, wants_color
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Severity
@@ -70,7 +70,7 @@ def ls(project: Project, screen: Screen, *, output: str | None) -> int:
 @click.command()
 @with_project
 @click.argument("sync", shell_complete=complete_sync)
-@click.option("--limit", type=click.IntRange(min=1), default=5, show_default=True, help="Number of rows to show.")
+@click.option("--limit", type=COUNT, default=5, show_default=True, help="Number of rows to show.")
 @OUTPUT
 def show(project: Project, screen: Screen, *, sync: str, limit: int, output: str | None) -> int:
     """Show rows of SYNC with the exact parameters that they would send."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
@@ -21,8 +22,41 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound="Callable[..., Any]")
 # Commands whose failure sends an alert. For read-only commands, a person sees the failure.
 SENDING = frozenset({"run", "apply", "retry", "undo", "trigger"})
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
+# The largest number that SQL's LIMIT takes. No table has more rows.
+MOST = 2**63 - 1
+# Errors about the path itself, not about the file or about who may see it.
+NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
+
+
+class _Place(click.Path):
+    """A path that a person has named. An empty one is a script's unset variable, and not the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path. Fails if it is empty, or if no file can have it, such as one with a name that is too long."""
+        if not str(value):
+            self.fail("the path is empty.", param, ctx)
+        try:
+            Path(value).stat()
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+        except OSError as error:
+            if error.errno in NO_PATH:
+                self.fail(f"{error.strerror}.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _Count(click.IntRange):
+    """How many there may be: at least one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number, or the largest that SQL takes."""
+        return min(int(super().convert(value, param, ctx)), MOST)
+
+
+COUNT = _Count(min=1)
+
+FOLDER = _Place(path_type=Path, file_okay=False)
+FILE = _Place(path_type=Path, dir_okay=False)
 # dbt 1.11 and later read the first one first.
 PROJECT_DIR = ["DBT_ENGINE_PROJECT_DIR", "DBT_PROJECT_DIR"]
 

@@ -9,7 +9,7 @@ import orjson
 
 from dbt_stripe_sync.cli.completing import complete_sync
 from dbt_stripe_sync.cli.look import OUTPUT
-from dbt_stripe_sync.cli.options import FOLDER, with_project
+from dbt_stripe_sync.cli.options import COUNT, FOLDER, with_project
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.report import tables
 from dbt_stripe_sync.report.owed_text import describe_owed
@@ -30,7 +30,7 @@ def state() -> None:
 @state.command("list")
 @with_project
 @click.argument("sync", required=False, shell_complete=complete_sync)
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Number of records to show.")
+@click.option("--limit", type=COUNT, default=50, show_default=True, help="Number of records to show.")
 @OUTPUT
 def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, output: str | None) -> int:
     """List the syncs in the state, or the records of SYNC."""

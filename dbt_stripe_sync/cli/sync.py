@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from dbt_stripe_sync.cli.commands import BARE
 from dbt_stripe_sync.cli.completing import complete_run
-from dbt_stripe_sync.cli.options import FILE, with_project
+from dbt_stripe_sync.cli.options import COUNT, FILE, with_project
 from dbt_stripe_sync.model.errors import ConfigError, PlanError, Problem, Severity
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.model.run import NOT_CONFIRMED, RunReport, RunStatus
@@ -46,7 +46,7 @@ YES = click.option("--yes", is_flag=True, help="Pre-approve removals that can't 
 @click.option("--full-refresh", is_flag=True, help="Compare every row by its parameters, not by its hash.")
 @REFRESH
 @click.option("--fail-fast", is_flag=True, help="Stop at the first row that Stripe rejects.")
-@click.option("--limit", type=click.IntRange(min=1), help="Send at most this many changes.")
+@click.option("--limit", type=COUNT, help="Send at most this many changes.")
 @YES
 @click.option("--show-values", is_flag=True, help="Show row values in a dry run.")
 @ALL
@@ -104,7 +104,7 @@ def run(
 @click.option("--format", "form", type=FORMATS, hidden=True)
 @click.option("--full-refresh", is_flag=True, help="Compare every row by its parameters, not by its hash.")
 @REFRESH
-@click.option("--limit", type=click.IntRange(min=1), help="Plan at most this many changes.")
+@click.option("--limit", type=COUNT, help="Plan at most this many changes.")
 @click.option("--show-values", is_flag=True, help="Show old and new values.")
 @ALL
 def plan(

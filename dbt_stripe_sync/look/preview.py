@@ -73,6 +73,9 @@ class FirstRows:
             left -= batch.num_rows
 
 
+NONE_SELECTED = "no sync is selected: `dbt-stripe-sync ls` lists them, with the same options"
+
+
 def _find_sync(syncs: Sequence[Sync], name: str) -> Sync:
     """The sync with a name, or the only sync of the model with that name. Raises `ConfigError`."""
     of_model = [sync for sync in syncs if sync.model.name == name]
@@ -81,7 +84,7 @@ def _find_sync(syncs: Sequence[Sync], name: str) -> Sync:
         return found[0]
     names = ", ".join(f"`{sync.name}`" for sync in of_model or syncs)
     summary = f"model `{name}` has {len(of_model)} syncs" if of_model else f"unknown sync `{name}`"
-    hint = f"name one of them: {names}" if of_model else f"the project has {names}" if names else None
+    hint = f"name one of them: {names}" if of_model else f"the project has {names}" if names else NONE_SELECTED
     raise ConfigError(Problem(code="unknown-sync", summary=summary, hint=hint))
 
 

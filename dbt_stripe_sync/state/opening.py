@@ -36,7 +36,7 @@ def looked_at(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exis
         try:
             session = stack.enter_context(opened(place, clock, wait_seconds, must_exist=must_exist))
         except StateError as error:
-            path = place.path.resolve() if place.path.is_symlink() else place.path
+            path = _resolved(place.path)
             if place.remote is not None and error.problems[0].code == LEASED:
                 copy = stack.enter_context(_fetched(place.remote, path, clock, error))
             elif error.problems[0].code == LOCKED and path.exists():
@@ -69,7 +69,7 @@ def opened(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist: 
         replica: Replica | None = None
         try:
             # With a symbolic link, everything is next to the file itself: its log, its lock, and its replacement.
-            path = path.resolve() if path.is_symlink() else path
+            path = _resolved(path)
             _check_is_file(path)
             _make_folder(path)
             stack.enter_context(hold_lock(path, now=clock.now(), wait_seconds=wait_seconds))
@@ -113,6 +113,16 @@ def check_creatable(path: Path) -> None:
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not os.access(folder, os.W_OK | os.X_OK):
         raise cannot_write(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+def _resolved(path: Path) -> Path:
+    """The file itself, if it is a symbolic link. Raises `StateError`."""
+    try:
+        return path.resolve() if path.is_symlink() else path
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    except RuntimeError:  # Python's own error for links in a circle, up to 3.12
+        raise cannot_write(path, OSError(errno.ELOOP, os.strerror(errno.ELOOP))) from None
 
 
 def _close(session: Session) -> None:

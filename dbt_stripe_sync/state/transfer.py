@@ -10,7 +10,6 @@ import duckdb
 from dbt_stripe_sync.model.errors import Location, Problem, StateError
 from dbt_stripe_sync.state.checking import find_bad_row
 from dbt_stripe_sync.state.migrations import MIGRATIONS
-from dbt_stripe_sync.state.problems import cannot_write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,9 +29,21 @@ def export_state(session: Session, folder: Path) -> None:
         for table in TABLES:
             session.connection.table(table).write_parquet(str(folder / f"{table}.parquet"), compression="zstd")
     except (duckdb.Error, OSError) as error:
-        raise cannot_write(folder, error) from None
+        raise _cannot_export(folder, error) from None
     finally:
         os.umask(mask)
+
+
+def _cannot_export(folder: Path, error: Exception) -> StateError:
+    reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else type(error).__name__
+    return StateError(
+        Problem(
+            code="file-unusable",
+            summary=f"the export can't be written: {reason}",
+            where=Location(file=str(folder)),
+            hint="free some space, make the folder writable, or name another one",
+        )
+    )
 
 
 def import_state(session: Session, folder: Path) -> int:

@@ -396,7 +396,9 @@ def test_a_copy_that_cannot_be_written_again_is_reported_and_every_row_is_read(c
     assert ran.exit_code == 0
     assert len(emails(customers)) == 7
     assert "warning[diff-not-written]" in ran.out
-    assert "hint: if somebody changed a table of the hashes, drop that table: the next write creates it again" in ran.out
+    assert (
+        "hint: if somebody changed a table of the hashes, drop that table: the next write creates it again" in ran.out
+    )
 
 
 @pytest.mark.parametrize(

@@ -290,9 +290,16 @@ def _unwritable(path: Path, error: OSError) -> PlanError:
             code="plan-unwritable",
             summary=f"the plan can't be written: {(error.strerror or type(error).__name__).lower()}",
             where=Location(file=str(path)),
-            hint="free some space, or make its folder writable, and run again: none of this plan was sent",
+            hint="free some space, or create its folder or make it writable, and run again: none of this plan was sent",
         )
     )
+
+
+def save_plan(path: Path, out: Path) -> None:
+    """Copy a plan to the file that the user has named, which only its owner can read. Raises `PlanError`."""
+    with _written(out), path.open("rb") as made, out.open("wb") as saved:
+        out.chmod(0o600)
+        copyfileobj(made, saved)
 
 
 def take_plan(path: Path, folder: Path) -> Plan:
