@@ -127,3 +127,13 @@ def test_a_run_works_inside_a_running_event_loop(business):
 
     assert asyncio.run(notebook()).status is RunStatus.SUCCEEDED
     assert business.stripe.count("customer") == 1
+
+
+def test_a_plan_whose_context_has_ended_says_so(project):
+    with project.plan() as plan:
+        assert len(list(plan.changes)) == 3
+
+    for use in (lambda: list(plan.changes), lambda: project.apply(plan)):
+        with pytest.raises(SyncError) as error:
+            use()
+        assert error.value.problems[0].code == "no-plan"

@@ -6,6 +6,9 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+# The end of the year 9999, past which Python has no dates. In Unix seconds.
+LAST_SECOND = 253_402_300_799
+
 
 class Clock(Protocol):
     """A source of time."""
@@ -47,7 +50,9 @@ class MovableClock:
         return self._source.monotonic()
 
     def advance(self, seconds: float) -> None:
-        """Move the wall clock forward. Raises `ValueError` if `seconds` is negative."""
+        """Move the wall clock forward. Raises `ValueError` if `seconds` is negative, or leads past the year 9999."""
         if seconds < 0:
             raise ValueError("the clock only moves forward")
+        if not self.now() + seconds < LAST_SECOND:
+            raise ValueError("the clock ends with the year 9999")
         self.offset += seconds

@@ -34,12 +34,19 @@ async def handle_control(front: Front, request: web.BaseRequest) -> web.Response
     control = _CONTROLS.get((request.method, parts[0]))
     if control is None:
         return _json({"error": f"unknown control {request.method} {request.path}"}, status=404)
-    text = await request.text()
+    body = await request.read()
     try:
-        given = orjson.loads(text) if text else {}
+        given = _json_object(body)
         return _json(control(front, given, {**request.query, "kind": ".".join(parts[1:])}))
     except (ValueError, TypeError, KeyError) as error:
         return _json({"error": f"{type(error).__name__}: {error}"}, status=400)
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    given = orjson.loads(body) if body else {}
+    if not isinstance(given, dict):
+        raise TypeError("the body is not a JSON object")
+    return given
 
 
 def _json(value: Any, status: int = 200) -> web.Response:

@@ -7,7 +7,7 @@ import re
 from enum import Enum
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError, convert
 from msgspec.structs import asdict
 
 from dbt_stripe_sync.sandbox.errors import (
@@ -36,6 +36,7 @@ class FaultKind(Enum):
     HANG = "hang"
 
 
+STATUSES = range(100, 600)
 REFUSALS = frozenset(
     {
         FaultKind.RATE_LIMITED,
@@ -48,7 +49,7 @@ REFUSALS = frozenset(
 """Answers that Stripe gives before it processes a request: nothing happens, and nothing is saved under the key."""
 
 
-class Fault(Struct, frozen=True, kw_only=True):
+class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One fault. It affects requests whose method and path match: it skips the first `skip`, and hits at most `count`.
 
     `path` is a regular expression that is searched in the path (`^/v1/customers$`). If `count` is None, there is no
@@ -125,12 +126,18 @@ class Fault(Struct, frozen=True, kw_only=True):
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> Fault:
-        """The reverse of `as_json`. Raises `ValueError` or `TypeError` if the values aren't a valid fault."""
+        """The reverse of `as_json`. Raises `ValueError` if the values aren't a valid fault."""
         kinds = {kind.value: kind for kind in FaultKind}
         if values.get("kind") not in kinds:
             raise ValueError(f"`kind` must be one of {', '.join(kinds)}")
-        fault = Fault(**{**values, "kind": kinds[values["kind"]]})
-        re.compile(fault.path or "")
+        try:
+            # Strictly, since a value of another type would fail in the request that meets the fault.
+            fault = convert(values, Fault)
+            re.compile(fault.path or "")
+        except (ValidationError, re.error) as error:
+            raise ValueError(str(error)) from None
+        if fault.status not in STATUSES or fault.seconds < 0:
+            raise ValueError("`status` must be from 100 to 599, and `seconds` at least 0")
         return fault
 
     def refusal(self, method: str, path: str, idempotency_key: str) -> ApiError:

@@ -118,3 +118,31 @@ def test_a_file_that_is_not_a_data_file_is_left_alone(tmp_path):
 def test_a_port_in_use_is_an_error(sandbox):
     with pytest.raises(OSError, match="address already in use"):
         Sandbox(port=int(sandbox.url.rsplit(":", 1)[1])).start()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/faults", b"[]"),
+        ("/faults", b"\xff\xfe"),
+        ("/faults", b"{"),
+        ("/faults", b'{"kind": "status", "path": "("}'),
+        ("/faults", b'{"kind": "status", "status": 99999}'),
+        ("/faults", b'{"kind": "latency", "seconds": "1"}'),
+        ("/faults", b'{"kind": "latency", "second": 1}'),
+        ("/clock", b'{"advance": 1e300}'),
+        ("/clock", b'{"advance": -1}'),
+        ("/clock", b"{}"),
+    ],
+)
+def test_an_invalid_control_is_refused_with_the_reason_and_changes_nothing(sandbox, path, body):
+    before = control(sandbox.url, "/clock")["now"]
+    request = urllib.request.Request(f"{sandbox.url}/_sandbox{path}", body, method="POST")  # noqa: S310 - loopback
+
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)  # noqa: S310 - loopback
+
+    assert refused.value.code == 400
+    assert json.loads(refused.value.read())["error"]
+    assert control(sandbox.url, "/faults")["data"] == []
+    assert control(sandbox.url, "/clock")["now"] - before < 60

@@ -83,7 +83,7 @@ class ChangeFile:
         section = self._sections.get(sync)
         if section is None:
             return
-        with self.path.open("rb") as file:
+        with _opened(self.path) as file:
             file.seek(section.start)
             for _ in range(section.count):
                 yield decode_change(orjson.loads(file.readline()))
@@ -97,7 +97,7 @@ class _Refreshes:
         self._section = section
 
     def __iter__(self) -> Iterator[Refreshed]:
-        with self._path.open("rb") as file:
+        with _opened(self._path) as file:
             file.seek(self._section.start)
             for _ in range(self._section.count):
                 yield decode_refreshed(orjson.loads(file.readline()))
