@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from business import run_cli
 
 WRITES = [
     ("plan", "--out"),
@@ -17,8 +18,6 @@ def run(business, command, file):
     """A command that writes the file; `schema` has no project."""
     if command[0] != "schema":
         return business.cli(*command, str(file))
-    from business import run_cli
-
     return run_cli(*command, str(file))
 
 
@@ -27,6 +26,14 @@ def shop(customers):
     customers.set(log="warehouse")
     customers.cli()
     return customers
+
+
+def test_a_folder_that_cannot_hold_the_demo_is_named():
+    ran = run_cli("demo", "--dir", "/proc/nowhere")
+
+    assert ran.exit_code == 2
+    assert "error[file-unwritable]" in ran.err
+    assert "  at /proc/nowhere" in ran.err
 
 
 @pytest.mark.parametrize("command", WRITES, ids=" ".join)
@@ -102,8 +109,6 @@ def test_an_empty_run_id_is_no_run(shop, command):
 
 
 def test_a_port_that_does_not_exist_is_refused():
-    from business import run_cli
-
     ran = run_cli("sandbox", "--port", "70000")
 
     assert ran.exit_code == 2

@@ -207,7 +207,10 @@ def _is_direct(request: web.Request) -> bool:
     """Whether the request comes from this machine: not through a proxy, nor from a site that rebinds its DNS name."""
     if any(name in request.headers for name in FORWARDED):
         return False
-    return (urlsplit(f"//{request.host}").hostname or "") in LOOPBACK
+    try:
+        return (urlsplit(f"//{request.host}").hostname or "") in LOOPBACK
+    except ValueError:
+        return False  # a `Host` that is no host
 
 
 def _has_password(header: str | None, password: str) -> bool:

@@ -13,6 +13,7 @@ COMPLETED = "job.run.completed"
 CANCELLED = 30
 # An event is smaller than 1 KB, and contains the names of a job, an environment and a project.
 MOST_BYTES = 64 * 1024
+LARGEST = 2**63 - 1
 LONGEST_ID = 200
 
 
@@ -72,7 +73,7 @@ def parse_event(body: bytes) -> Event:
             status=str(data.get("runStatus") or ""),
             status_code=_number(data.get("runStatusCode")),
         )
-    except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError):
+    except (orjson.JSONDecodeError, AttributeError, OverflowError, TypeError, ValueError):
         raise BadEventError("the body is not an event of dbt Cloud's") from None
     if event.kind != COMPLETED:
         return event
@@ -84,4 +85,8 @@ def parse_event(body: bytes) -> Event:
 
 
 def _number(value: Any) -> int:
-    return int(value) if value not in (None, "") else 0
+    """An id or a code. Raises `ValueError` if it can't be one: the queue stores 64 bits."""
+    number = int(value) if value not in (None, "") else 0
+    if abs(number) > LARGEST:
+        raise ValueError(f"{number} has more than 64 bits")
+    return number

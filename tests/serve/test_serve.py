@@ -206,6 +206,13 @@ def test_a_signed_body_that_is_not_an_event_is_refused(shop, start):
     server = start()
     bodies = [b"", b"[]", b"3", b"{", b'{"eventType": "job.run.completed", "data": 3}', event(0), event(-1)]
     bodies += [event(1, id=""), event(1, id="x" * 500), event("1; drop"), event(1) + b"}", b"\xff\xfe", b'"x"']
+    bodies += [
+        event(10**40),
+        event(1, jobId=10**40),
+        event(1, runId=1e300),
+        event(1, jobId={}),
+        event(1, runStatusCode=[]),
+    ]
 
     statuses = [server.deliver(body).status for body in bodies]
     server.stop()
@@ -415,7 +422,12 @@ def test_pages_are_local_only_unless_there_is_a_password(shop, start):
     server.wait()
 
     assert [server.get(path).status for path in PAGES] == [200] * 4
-    for headers in ({"X-Forwarded-For": "203.0.113.9"}, {"Forwarded": "for=203.0.113.9"}, {"Host": "evil.example"}):
+    for headers in (
+        {"X-Forwarded-For": "203.0.113.9"},
+        {"Forwarded": "for=203.0.113.9"},
+        {"Host": "evil.example"},
+        {"Host": "[::1"},
+    ):
         assert [server.get(path, **headers).status for path in PAGES] == [403] * 4
         assert server.get("/healthz", **headers).status == 200
 
