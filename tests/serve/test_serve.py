@@ -383,7 +383,7 @@ def test_a_sync_that_fails_is_reported_and_the_next_is_tried_anyway(shop, start)
     run = shop.build()
     server = start()
 
-    server.deliver(event(555, id="wev_bad"))
+    server.deliver(event(99_555, id="wev_bad"))
     server.deliver(event(run.id, id="wev_good"))
     server.wait()
     page = server.get("/").text
@@ -391,7 +391,7 @@ def test_a_sync_that_fails_is_reported_and_the_next_is_tried_anyway(shop, start)
 
     assert rows(shop, "id, state") == [("wev_bad", "failed"), ("wev_good", "succeeded")]
     assert "error[dbt-cloud-not-found]" in page
-    assert "has no run 555" in page
+    assert "has no run 99555" in page
 
 
 def test_no_secret_is_in_a_page_a_log_or_a_file(shop, start):
