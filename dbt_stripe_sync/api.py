@@ -439,7 +439,7 @@ def _reviewing(review: Review | None) -> Review | None:
 
 def _announce_interrupt(in_flight: int) -> None:
     if in_flight:
-        _log().warning("Finishing %s; press Ctrl-C again to quit.", counted(in_flight, "request"))
+        _log().warning("Finishing %s; press Ctrl-C now to quit without waiting.", counted(in_flight, "request"))
 
 
 def _log() -> logging.Logger:

@@ -115,6 +115,8 @@ def migrate(connection: duckdb.DuckDBPyConnection, path: Path, steps: Sequence[s
             shutil.copy2(path, path.with_name(f"{path.name}.before-v{len(steps)}"))
         for number in range(version + 1, len(steps) + 1):
             _apply(connection, steps[number - 1], number)
+    except duckdb.CatalogException:
+        raise damaged(path) from None  # a file of another kind that DuckDB can open, such as Parquet
     except (duckdb.Error, OSError) as error:
         raise cannot_write(path, error) from None
     return True

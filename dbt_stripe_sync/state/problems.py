@@ -18,6 +18,7 @@ _NOT_ALLOWED = ("permission denied", "read-only file system", "access is denied"
 _FULL = ("no space left", "not enough space", "file too large", "disk quota")
 _NO_MEMORY = ("out of memory",)
 MOST_RUNS_SHOWN = 3
+DAMAGED = "state-damaged"
 _FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -68,7 +69,7 @@ def damaged(path: Path) -> StateError:
     """The file exists but can't be read."""
     return StateError(
         Problem(
-            code="state-damaged",
+            code=DAMAGED,
             summary="the state can't be read: the file is damaged, or it is not a state of dbt-stripe-sync",
             where=Location(file=str(path)),
             hint="move the file away, put a backup in its place if there is one (`*.before-v*`, or `state import` of "

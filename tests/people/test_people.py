@@ -158,7 +158,7 @@ def test_ctrl_c_finishes_the_calls_in_flight_and_the_next_run_sends_the_rest(gym
     out, err = process.communicate(timeout=60)
 
     assert process.returncode == 1
-    assert "press Ctrl-C again to quit" in err
+    assert "press Ctrl-C now to quit" in err
     assert gym.stripe.count("customer") - before < 60
     assert "not sent" in out
     gym.cli("run")

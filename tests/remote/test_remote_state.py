@@ -74,6 +74,20 @@ def test_a_copy_that_is_up_to_date_is_not_downloaded_again(shop, objects):
     assert "error[state-incomplete]" in ran.text
 
 
+def test_a_copy_that_is_damaged_is_downloaded_again(shop, stripe):
+    """It is only a copy: the store has everything that it had, so that no state needs to be rebuilt."""
+    shop.cli()
+    (copy,) = (shop.root / ".stripe_sync").glob("*.remote.duckdb")
+    for damaged in (b"no database", copy.read_bytes()[:5000]):
+        copy.write_bytes(damaged)
+
+        ran = shop.cli()
+
+        assert ran.exit_code == 0, ran.text
+        assert "0 written" in ran.text
+    assert stripe.count("customer") == 2
+
+
 def test_one_machine_can_apply_the_plan_of_another(shop, stripe, tmp_path):
     shop.cli()
     shop.rows("customers", (1, "x@example.com"), (3, "c@example.com"), columns="id int, email text")

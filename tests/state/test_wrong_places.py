@@ -145,3 +145,16 @@ def test_a_file_that_is_not_parquet_is_not_reported_as_a_disk_problem(opened, pa
     (export / f"{table}.parquet").write_bytes(b"PAR1 garbage PAR1" * 50)
     with opened() as state, pytest.raises(StateError, match="bad-export"):
         state.import_(export)
+
+
+def test_an_export_is_not_mistaken_for_a_state(customers, tmp_path):
+    customers.cli()
+    customers.cli("state", "export", str(tmp_path / "export"))
+    file = tmp_path / "export" / "records.parquet"
+    before = file.read_bytes()
+
+    ran = customers.cli("plan", "--state-path", str(file))
+
+    assert ran.exit_code == 2
+    assert "error[state-damaged]" in ran.err
+    assert file.read_bytes() == before

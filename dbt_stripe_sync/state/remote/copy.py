@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from dbt_stripe_sync.state.problems import cannot_open
+from dbt_stripe_sync.model.errors import StateError
+from dbt_stripe_sync.state.problems import DAMAGED, cannot_open
 from dbt_stripe_sync.state.remote.log import Position
 
 if TYPE_CHECKING:
@@ -37,19 +38,26 @@ def opened_copy(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def read_position(path: Path, address: str) -> Position | None:
-    """The position of this state's copy; None if it is another state's, or has contents that the log lacks."""
+    """The position of this state's copy.
+
+    None if it is another state's, has contents that the log lacks, or is damaged: the store has everything it had.
+    """
     if not path.exists():
         return None
-    with opened_copy(path) as connection:
-        try:
+    try:
+        with opened_copy(path) as connection:
             rows = connection.execute(
                 "SELECT key, value FROM meta WHERE key IN ($address, $position)",
                 {"address": ADDRESS, "position": POSITION},
             ).fetchall()
             known = dict(rows)
             return Position.parse(known[POSITION]) if known.get(ADDRESS) == address else None
-        except (duckdb.CatalogException, KeyError, ValueError):
-            return None
+    except StateError as error:
+        if error.problems[0].code != DAMAGED:
+            raise
+        return None
+    except (KeyError, ValueError):
+        return None
 
 
 def set_position(connection: duckdb.DuckDBPyConnection, position: Position, address: str) -> None:
