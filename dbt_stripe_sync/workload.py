@@ -203,7 +203,9 @@ class Workload(Struct, frozen=True, kw_only=True):
                     "local copy",
                 )
             )
-        url = options.state_url or (self.settings.state if options.state_path is None else None)
+        url = options.state_url
+        if url is None and options.state_path is None:
+            url = self.settings.state
         if url is None:
             return StatePlace(path=self.state_path, memory_mb=self.settings.memory_mb)
         if (fault := find_fault(url)) is not None:

@@ -71,7 +71,7 @@ def test_a_file_that_is_no_text_is_never_overwritten(shop):
     assert "error[file-exists]" in ran.err
 
 
-@pytest.mark.parametrize("path", ["loop", "x" * 300])
+@pytest.mark.parametrize("path", ["loop", "x" * 300, "."])
 def test_a_path_in_the_settings_that_no_file_can_have_is_named(customers, path):
     file = customers.root / path
     if path == "loop":
@@ -84,6 +84,7 @@ def test_a_path_in_the_settings_that_no_file_can_have_is_named(customers, path):
         assert ran.exit_code == 2
         assert str(file) in ran.err
         assert "hint: " in ran.err
+        assert "move the file away" not in ran.err
 
 
 @pytest.mark.parametrize(
@@ -113,3 +114,12 @@ def test_a_port_that_does_not_exist_is_refused():
 
     assert ran.exit_code == 2
     assert "70000 is not in the range 0<=x<=65535" in ran.err
+
+
+def test_an_empty_state_url_is_not_the_local_state(customers):
+    """A script's unset variable must not start a new state on the machine."""
+    ran = customers.cli("run", "--state-url", "")
+
+    assert ran.exit_code == 2
+    assert "error[bad-state-url]: `--state-url` is not the URL of an object store" in ran.err
+    assert not customers.state.exists()

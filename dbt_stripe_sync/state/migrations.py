@@ -9,6 +9,7 @@ Only this package knows the tables. The engine's SQL reads views: `known_records
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -133,7 +134,8 @@ def _apply(connection: duckdb.DuckDBPyConnection, statements: str, number: int) 
         connection.execute("UPDATE meta SET value = $number WHERE key = 'version'", {"number": str(number)})
         connection.commit()
     except BaseException:
-        connection.rollback()
+        with suppress(duckdb.Error):  # a failed COMMIT has rolled back, and its reason counts: the disk may be full
+            connection.rollback()
         raise
 
 

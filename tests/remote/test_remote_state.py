@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -300,3 +302,26 @@ def test_an_unwritable_copy_stops_the_run_without_a_gap_in_the_log(shop, monkeyp
     forget(shop)
     with opened(shop) as state:
         assert state.last_run() == "one"
+
+
+def test_a_folder_on_a_full_disk_is_reported_as_full(tmp_path):
+    """The store's library has one class for every failure, but the system's own words in its text."""
+    program = """if True:
+        import resource, signal, sys
+        sys.dont_write_bytecode = True  # what is imported later would be cut, too
+        from dbt_stripe_sync.model.errors import StateError
+        from dbt_stripe_sync.state.place import RemotePlace
+        from dbt_stripe_sync.state.remote.objects import open_objects
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        store = open_objects(RemotePlace(url=f"file://{sys.argv[1]}", target="dev"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+        try:
+            store.create("head.json", b"x" * 50_000)
+        except StateError as error:
+            print(error.problems[0].summary)
+    """
+
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
+
+    assert done.stdout == "the object store of the state can't be used (file too large)\n", done.stderr

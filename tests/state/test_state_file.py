@@ -220,6 +220,26 @@ def test_a_migration_that_fails_changes_nothing(path, opened):
         assert state.record("customers", "1") == record_of()
 
 
+def test_a_migration_that_does_not_fit_on_the_disk_says_so(path, opened):
+    """A failed COMMIT has rolled back, so that a second ROLLBACK fails, too; its error must not hide the reason."""
+
+    class FullDisk:
+        def __init__(self, connection):
+            self._connection = connection
+
+        def commit(self):
+            self._connection.rollback()
+            raise duckdb.TransactionException("Failed to commit: Could not write file: No space left on device")
+
+        def __getattr__(self, name):
+            return getattr(self._connection, name)
+
+    with opened():
+        pass
+    with duckdb.connect(str(path)) as connection, pytest.raises(StateError, match="state-disk-full"):
+        migrate(FullDisk(connection), path, (*MIGRATIONS, "SELECT 1"))
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder_is_named(opened, path):
     path.parent.mkdir(mode=0o500)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -241,6 +242,10 @@ def is_about_credentials(text: str) -> bool:
     return any(sign.lower() in text.lower() for sign in _CREDENTIAL_SIGNS)
 
 
+# What the operating system says about a file of a `file://` store, such as that its disk is full.
+_SYSTEM_ERROR = re.compile(r": ([A-Z][a-z ]+) \(os error \d+\)")
+
+
 def _reason(error: Exception) -> str:
     """What happened, without the addresses and the answer's body that the library includes in its messages."""
     text = str(error)
@@ -254,7 +259,8 @@ def _reason(error: Exception) -> str:
     ):
         if sign in text:
             return words
-    return type(error).__name__
+    of_system = _SYSTEM_ERROR.search(text)
+    return of_system[1].lower() if of_system else type(error).__name__
 
 
 def folder_of(place: RemotePlace) -> Path | None:
