@@ -20,7 +20,6 @@ from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.dbt.command import find_dbt
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
-from dbt_stripe_sync.model.named_files import writing
 from dbt_stripe_sync.report.lines import wrap
 from dbt_stripe_sync.report.plan_text import PlanStyle, render_plan
 from dbt_stripe_sync.report.run_json import write_results
@@ -178,9 +177,8 @@ def _lay_out(folder: Path) -> None:
         )
     shutil.rmtree(folder, ignore_errors=True)
     ignored = shutil.ignore_patterns("target", "logs", ".stripe_sync", "*.duckdb", "dbt_packages")
-    with writing(folder):
-        shutil.copytree(_sample(), folder, ignore=ignored)
-        (folder / MARK).touch()
+    shutil.copytree(_sample(), folder, ignore=ignored)
+    (folder / MARK).touch()
 
 
 def _sample() -> Path:

@@ -28,16 +28,20 @@ def read_file(file: Path, name: str) -> str:
 
 
 def replace_file(file: Path, text: str) -> None:
-    """Write a file, and its folder if there is none. Raises `OSError`; then an existing file is unchanged."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file, and its folder if there is none.
+
+    Raises `OSError` about `file`; then an existing one is unchanged.
+    """
     target = file.resolve()  # a symbolic link stays one
     fresh = target.with_name(f".{target.name}.new")
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         fresh.write_bytes(text.encode())
         with suppress(FileNotFoundError):
             shutil.copymode(target, fresh)
         fresh.replace(target)
-    except OSError:
+    except OSError as error:
         with suppress(OSError):
             fresh.unlink()
-        raise
+        # The one that was named, not the one that was to replace it.
+        raise OSError(error.errno, error.strerror, str(file)) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.authoring.files import read_file, replace_file
+from dbt_stripe_sync.authoring.files import replace_file
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ def write_generated(text: str, file: Path, *, header: str, command: str) -> bool
     Raises `ConfigError` if a file exists that doesn't begin with `header`, because then it isn't a generated one.
     """
     if file.exists():
-        before = read_file(file, str(file))
-        if before == text:
+        before = file.read_bytes()  # a file that isn't text was not written by the command, either
+        if before == text.encode():
             return False
-        if not before.startswith(header):
+        if not before.startswith(header.encode()):
             raise ConfigError(
                 Problem(
                     code="file-exists",

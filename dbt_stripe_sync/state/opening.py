@@ -118,14 +118,11 @@ def check_creatable(path: Path) -> None:
 def _resolved(path: Path) -> Path:
     """The file itself, if it is a symbolic link. Raises `StateError` if the path can't be that of a file."""
     try:
-        file = path.resolve() if path.is_symlink() else path
-        if file.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        return path.resolve() if path.is_symlink() else path
     except OSError as error:
         raise cannot_write(path, error) from None
     except RuntimeError:  # Python's own error for links in a circle, up to 3.12
         raise cannot_write(path, OSError(errno.ELOOP, os.strerror(errno.ELOOP))) from None
-    return file
 
 
 def _close(session: Session) -> None:
