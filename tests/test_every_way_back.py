@@ -40,6 +40,7 @@ WALKED = {
     "immutable-changed": "test_ways_back_objects.py::test_an_immutable_change_succeeds_once_reverted_or_replaced",
     "kept-objects-unknown": "test_kept_prices.py::test_a_lost_state_moves_no_subscription_until_it_is_rebuilt",
     "lookup-failed": "test_ways_back_objects.py::test_a_removal_succeeds_once_the_key_may_read_the_object",
+    "lookup-moves": "test_references.py::test_a_look_up_by_a_value_that_its_plan_moves_waits_for_the_next_run",
     "max-reads": "test_ways_back_objects.py::test_a_higher_max_reads_lets_a_refresh_succeed",
     "max-removed": "test_ways_back_objects.py::test_confirmed_removals_are_sent",
     "confirmation-required": "test_ways_back_objects.py::test_confirmed_removals_are_sent",
