@@ -42,10 +42,15 @@ def begin_stream(
     Raises `MemoryError` if the memory limit is too low for that, and DuckDB's errors.
     """
     with memory_checked():
-        relation = cursor.sql(sql, params=dict(values)) if values else cursor.sql(sql)
-        reader = relation.to_arrow_reader(batch_rows)
-        first = next(reader, None)
-    return chain([] if first is None else [first], reader)
+        _, batches = read_first(cursor.sql(sql, params=dict(values)) if values else cursor.sql(sql), batch_rows)
+    return batches
+
+
+def read_first(relation: duckdb.DuckDBPyRelation, batch_rows: int) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Return the schema and the batches of a query, after reading the first one. Raises DuckDB errors and `OSError`."""
+    reader = relation.to_arrow_reader(batch_rows)
+    first = next(reader, None)
+    return reader.schema, chain([] if first is None else [first], reader)
 
 
 def run_within_memory(connection: duckdb.DuckDBPyConnection, run: Callable[[], T]) -> T:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import duckdb
+
+from dbt_stripe_sync.model.duckdb_memory import read_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,13 +44,13 @@ class LimitedMemory:
         DuckDB's errors, and `OSError` in place of them if Arrow was reading.
         """
         try:
-            return _begin(cursor, query)
+            return read_first(cursor.sql(query), BATCH_ROWS)
         except (duckdb.OutOfMemoryException, duckdb.IOException, OSError):
             if not self._is_limited:
                 raise
         self._connection.execute("RESET GLOBAL memory_limit")
         self._is_limited = False
-        return _begin(cursor, query)
+        return read_first(cursor.sql(query), BATCH_ROWS)
 
 
 def _little(connection: duckdb.DuckDBPyConnection) -> int:
@@ -57,9 +58,3 @@ def _little(connection: duckdb.DuckDBPyConnection) -> int:
     settings = "SELECT current_setting('threads'), parse_formatted_bytes(current_setting('memory_limit'))"
     ((threads, default),) = connection.execute(settings).fetchall()
     return min(int(default), int(threads) * MEGABYTES_OF_THREAD * MEGABYTE)
-
-
-def _begin(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    reader = cursor.sql(query).to_arrow_reader(BATCH_ROWS)
-    first = next(reader, None)
-    return reader.schema, chain([] if first is None else [first], reader)
