@@ -170,9 +170,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     once it is done, for the record. `depends_on` holds the ids of the changes whose objects this one refers to.
     `found_by` says how an adopted object was found. `removed` says that the row left the model; its record stays, so
     that the object can come back, unless it is `gone`. `owes` are the steps on other objects that are owed once this
-    change has created its own; `settles` names the owed step of each call. `ends_first` says that the old object, which
-    has `before`, must end before the new one can be created. The planner splits such a change in two, so no plan file
-    has it.
+    change has created its own; `settles` names the owed step of each call. `ends_first` says that the old object must
+    end before the new one can be created. The planner splits such a change in two, so no plan file has it. `before` is
+    what the old object's record keeps in that case.
     """
 
     id: str

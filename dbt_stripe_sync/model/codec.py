@@ -178,6 +178,7 @@ def _change_as(change: Change, encode: Callable[[Any], Any]) -> dict[str, Any]:
         "gone": change.gone,
         "owes": [encode_owed(step) for step in change.owes],
         "settles": list(change.settles),
+        **({"before": encode(change.before)} if change.before else {}),
     }
 
 
@@ -222,6 +223,7 @@ def decode_change(raw: Mapping[str, Any]) -> Change:
         # States in an earlier format have intents and outcomes without these.
         owes=tuple(decode_owed(step) for step in raw.get("owes", ())),
         settles=tuple(raw.get("settles", ())),
+        before=decode_params(raw.get("before", {})),
     )
 
 

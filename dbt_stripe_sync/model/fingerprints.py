@@ -193,6 +193,7 @@ def _conceal_change(change: Change) -> Change:
             for part in change.changed
         ),
         source_hash=None,
+        before={},
     )
 
 

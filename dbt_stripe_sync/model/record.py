@@ -16,6 +16,8 @@ MARK = "$"
 FINISHED = "$finished"
 # In the parameters of a record whose sync was renamed: the old name, which is still in the object's tag.
 TAGGED_AS = "$tagged_as"
+# Instead of that name, if the object has ended for a replacement that was not created yet, and has lost its tag to it.
+NO_TAG = ""
 # Replaces the hash of a record that was read back from Stripe: its params are the object's, not what was sent.
 REBUILT = "rebuilt"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from dbt_stripe_sync.model.record import READ_BACK, TAGGED_AS
+from dbt_stripe_sync.model.record import NO_TAG, READ_BACK, TAGGED_AS
 from dbt_stripe_sync.model.sql import key_order
 from dbt_stripe_sync.model.sync import PART_SEPARATOR
 from dbt_stripe_sync.model.tables import build_table
@@ -157,7 +157,8 @@ def rename_records(session: Session, old: str, new: str, *, retag: bool) -> None
     else:
         session.execute(
             "UPDATE records SET params = json_merge_patch(params, $without) "
-            f"WHERE sync = $old AND json_extract(params, '{path}') IS NOT NULL",
+            # An object that lost its tag has none to keep.
+            f"WHERE sync = $old AND json_extract_string(params, '{path}') <> '{NO_TAG}'",
             {"old": old, "without": f'{{"{TAGGED_AS}":null}}'},
         )
     # The stored runs are renamed, too: the setting under the new name decides whether their values may be stored.

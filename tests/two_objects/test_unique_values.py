@@ -293,6 +293,52 @@ def test_codes_swap_and_rotate(codes, before, after):
     assert of_rows(codes, "promotion_code", "code") == dict(after)
 
 
+def refuse_creation(codes):
+    """A run that ends the old objects, and in which Stripe then refuses to create the new ones."""
+    codes.stripe.inject(Fault.forbidden(count=None, method="POST", path="^/v1/promotion_codes$"))
+    codes.fails()
+    codes.stripe.clear_faults()
+    codes.stripe.reset_requests()
+
+
+def use_coupon(codes, coupon):
+    meta = codes.business.models["codes"]["meta"]["stripe_sync"]
+    fields = {**meta["fields"], "promotion": {"value": {"type": "coupon", "coupon": coupon}}}
+    codes.sync("codes", **{**meta, "fields": fields})
+
+
+def test_a_replacement_that_has_only_ended_the_old_object_is_completed_by_one_call_for_each_row(codes):
+    write_codes(codes, ("a", "ONE"), ("b", "TWO"))
+    synced(codes)
+    write_codes(codes, ("a", "TWO"), ("b", "ONE"))
+    refuse_creation(codes)
+
+    codes.succeeds()
+
+    assert [line.path for line in codes.stripe.writes()] == ["/v1/promotion_codes"] * 2
+    assert of_rows(codes, "promotion_code", "code") == {"a": "TWO", "b": "ONE"}
+    codes.check_settled()
+
+
+@pytest.mark.parametrize("swaps", [True, False], ids=["the codes swap", "their coupon changes"])
+def test_an_object_that_has_ended_for_its_replacement_is_back_with_its_tag_if_the_row_is_as_it_was(codes, swaps):
+    write_codes(codes, ("a", "ONE"), ("b", "TWO"))
+    synced(codes)
+    made = codes.objects("promotion_code")
+    codes.hand.v1.coupons.create({"id": "THIRD", "percent_off": 33, "duration": "once"})
+    if swaps:
+        write_codes(codes, ("a", "TWO"), ("b", "ONE"))
+    else:
+        use_coupon(codes, "THIRD")
+    refuse_creation(codes)
+    write_codes(codes, ("a", "ONE"), ("b", "TWO"))
+    use_coupon(codes, "HALF")
+
+    synced(codes)
+
+    assert codes.objects("promotion_code") == made
+
+
 def test_a_code_that_returns_when_its_new_owner_leaves_is_active_again(codes):
     write_codes(codes, ("a", "SPRING"), ("z", "OTHER"))
     synced(codes)

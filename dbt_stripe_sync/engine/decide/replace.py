@@ -26,6 +26,7 @@ from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import MOVE_HOLDERS, REPLACE, ByStatus, NotReplaced
 from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.plan import Note
+from dbt_stripe_sync.model.record import NO_TAG, TAGGED_AS
 from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
 
 if TYPE_CHECKING:
@@ -112,7 +113,10 @@ def _build(
     given_up = tuple(name for name in rule.gives_up if name in diff.params and name not in unchanged)
     end = end_call(rules, diff, step, given_up)
     owed = owed_end(rules, diff, rule, end, "a new object has replaced it")
-    return replace(change, owes=(*moves, owed), ends_first=bool(_shared(rule, asked)), before=dict(diff.params))
+    ends_first = bool(_shared(rule, asked))
+    # The planner may also let it end first, if another row takes its unique value.
+    before = dict(diff.params) if ends_first or rules.lifecycle.uniques else {}
+    return replace(change, owes=(*moves, owed), ends_first=ends_first, before=before)
 
 
 def _stays(rules: Rules, asked: Replacement, rule: NotReplaced) -> Decision:
@@ -269,7 +273,7 @@ def end_first(change: Change) -> tuple[Change, Change]:
         id=f"{change.id}{ENDS_FIRST}",
         action=end.action,
         calls=(call,),
-        desired={} if gone else {**change.before, **_shown(end.params)},
+        desired={} if gone else {**change.before, **_shown(end.params), **_without_tag(end.params)},
         changed=(),
         source_hash=None,
         refs=None,
@@ -278,9 +282,17 @@ def end_first(change: Change) -> tuple[Change, Change]:
         gone=gone,
         owes=(),
         ends_first=False,
+        before={},
     )
-    begun = replace(change, depends_on=(*change.depends_on, ended.id), owes=change.owes[:-1], ends_first=False)
+    begun = replace(
+        change, depends_on=(*change.depends_on, ended.id), owes=change.owes[:-1], ends_first=False, before={}
+    )
     return ended, begun
+
+
+def _without_tag(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The mark of a record whose object gives up its tag by a step with these parameters."""
+    return {TAGGED_AS: NO_TAG} if TAG in params.get("metadata", {}) else {}
 
 
 def _shown(params: Mapping[str, Any]) -> dict[str, Any]:

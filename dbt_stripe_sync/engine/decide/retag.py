@@ -1,4 +1,7 @@
-"""Updates the tags of objects whose sync was renamed: the next change of a row writes the new tag."""
+"""Updates the tags of objects whose sync was renamed, or that ended for a replacement that was not created yet.
+
+The next change of a row writes its tag.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,14 @@ from msgspec.structs import replace
 from dbt_stripe_sync.engine.decide.calls import build_change, is_tagged, row_tag, step_params
 from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Refresh, Reject, Rules
 from dbt_stripe_sync.model.change import Action, FieldChange, PlannedCall
+from dbt_stripe_sync.model.difference import Kind
 from dbt_stripe_sync.model.lifecycle import Step
-from dbt_stripe_sync.model.record import REBUILT, TAGGED_AS
-from dbt_stripe_sync.model.tag import TAG, build_tag
+from dbt_stripe_sync.model.objects import TAG_FIELD
+from dbt_stripe_sync.model.record import NO_TAG, REBUILT, TAGGED_AS
+from dbt_stripe_sync.model.tag import FORMER_TAG, TAG, build_tag
 
 if TYPE_CHECKING:
+    from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.difference import RowDiff
 
 # Actions on the object that the row has, which leave it in place.
@@ -28,8 +34,10 @@ def without_old_tag(diff: RowDiff) -> RowDiff:
 
 
 def old_tag(rules: Rules, diff: RowDiff) -> str | None:
-    """The tag to remove from the object because its sync was renamed. None if it can't or need not be removed."""
+    """The tag that the row's object has instead of its own, `NO_TAG` if it lost it. None if it can or must stay."""
     name = diff.params.get(TAGGED_AS)
+    if name == NO_TAG:
+        return NO_TAG
     metadata = rules.resource.params.get("metadata")
     can_lose = is_tagged(rules) and "update" in rules.resource.operations and metadata and not metadata.immutable
     # A record that was read back contains the object, whose own tag is compared.
@@ -40,7 +48,8 @@ def old_tag(rules: Rules, diff: RowDiff) -> str | None:
 
 def retag(rules: Rules, diff: RowDiff, old: str | None, decision: Decision) -> Decision:
     """Make the row's change also write its new tag, or create a change that only does that."""
-    if old is None or isinstance(decision, Ask | Reject):
+    is_ended = old == NO_TAG or diff.kind is Kind.RETURNED
+    if old is None or isinstance(decision, Ask | Reject) or (is_ended and isinstance(decision, Keep)):
         return decision
     if isinstance(decision, Refresh | Keep):
         desired = decision.record.params if isinstance(decision, Refresh) else diff.params
@@ -48,8 +57,8 @@ def retag(rules: Rules, diff: RowDiff, old: str | None, decision: Decision) -> D
     elif decision.action in _KEEPS_ITS_OBJECT:
         change = decision
     else:
-        return decision
-    new = {TAG: row_tag(rules, diff.key)}
+        return _without_end(decision) if old == NO_TAG else decision
+    new = {TAG: row_tag(rules, diff.key)} | ({FORMER_TAG: ""} if old == NO_TAG else {})
     index = next((i for i, call in enumerate(change.calls) if call.operation == "update"), None)
     if index is None:
         # Nothing else: parameters for a single request don't belong to a tag update, and the state may have only their
@@ -61,6 +70,12 @@ def retag(rules: Rules, diff: RowDiff, old: str | None, decision: Decision) -> D
         call = change.calls[index]
         written = replace(call, params={**call.params, "metadata": {**call.params.get("metadata", {}), **new}})
         calls = (*change.calls[:index], written, *change.calls[index + 1 :])
-    shown = FieldChange(path=f"metadata.{TAG}", before=old, after=new[TAG])
+    shown = FieldChange(path=TAG_FIELD, before=old or None, after=new[TAG])
     reason = change.reason or "its sync was renamed"
     return replace(change, calls=calls, changed=(*change.changed, shown), reason=reason)
+
+
+def _without_end(change: Change) -> Change:
+    """A replacement whose old object has already ended."""
+    owes = tuple(step for step in change.owes if step.target != change.stripe_id)
+    return replace(change, owes=owes, ends_first=False, before={})

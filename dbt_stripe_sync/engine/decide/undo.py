@@ -28,6 +28,7 @@ from dbt_stripe_sync.model.counting import with_article
 from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import MOVE_HOLDERS, Mode, NotReplaced, Removal, Step
+from dbt_stripe_sync.model.objects import TAG_FIELD
 from dbt_stripe_sync.model.sync import OnDeleted
 from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 # The code of the problem of a row that can't be restored completely.
 CANNOT_UNDO = "cannot-undo"
-OWN_TAG = f"metadata.{TAG}"
 NOT_STORED = "the state doesn't store its values (`store_values: false`), so what was there before is unknown"
 
 
@@ -114,7 +114,7 @@ def _is_undone(rules: Rules, done: DoneByRun, record: Record) -> bool:
         return record.stripe_id == change.stripe_id
     if change.action in REMOVALS:
         return not record.removed and record.stripe_id == change.stripe_id
-    changed = [part for part in change.changed if part.path != OWN_TAG]
+    changed = [part for part in change.changed if part.path != TAG_FIELD]
     return bool(changed) and same(record.params, before_change(change.desired, changed, rules.resource.params))
 
 
@@ -196,7 +196,7 @@ def _returned(rules: Rules, done: DoneByRun, diff: RowDiff, observed: Observed) 
 
 
 def _restored(rules: Rules, done: DoneByRun, diff: RowDiff, observed: Observed) -> Decision:
-    changed = [part for part in done.change.changed if part.path != OWN_TAG]
+    changed = [part for part in done.change.changed if part.path != TAG_FIELD]
     before = before_change(diff.params, changed, rules.resource.params)
     payload = Payload(params=before, absent={}, problems=())
     if rules.sync.part_of is not None:
@@ -233,7 +233,7 @@ def _unadopt(rules: Rules, diff: RowDiff, decision: Decision) -> Decision:
         last = calls[-1]
         untagged = {**last.params, "metadata": {**last.params.get("metadata", {}), TAG: ""}}
         calls = (*calls[:-1], replace(last, params=untagged))
-        tag = FieldChange(path=OWN_TAG, before=row_tag(rules, diff.key), after=None)
+        tag = FieldChange(path=TAG_FIELD, before=row_tag(rules, diff.key), after=None)
         changed = (*changed, tag)
     return replace(decision, calls=calls, changed=changed, removed=True, gone=True)
 
