@@ -99,12 +99,11 @@ def replacement(name, life) -> str:
 
 
 def replaced(change) -> str:
-    unless = (
-        f", unless {', '.join(f'`{name}`' for name in change.unless_mapped)} is mapped" if change.unless_mapped else ""
-    )
+    names = ", ".join(f"`{name}`" for name in change.exclusive)
+    first = f", which ends first if {names} is mapped" if names else ""
     carried = ", ".join(f"`{name}: {str(value).lower()}`" for name, value in change.carry_over.items())
     created = f" by one created with {carried}" if carried else ""
-    return f"replaced{created}, then `{change.then.value}` for the old object{unless}"
+    return f"replaced{created}, then `{change.then.value}` for the old object{first}"
 
 
 def notes(name, life) -> str:

@@ -80,7 +80,7 @@ class Replace(Struct, frozen=True, kw_only=True):
 
     It is created with `carry_over` added to its parameters; then the old one gets `then`.
 
-    If `then` depends on the old object's status and has no step for it, the row is rejected instead. `unless_mapped`
+    If `then` depends on the old object's status and has no step for it, the row is rejected instead. `exclusive`
     names parameters that two live objects can't share: if a row keeps one of them, the old object ends before the new
     one is created. `gives_up` names those that the old object loses, since its row may need them again later.
     `takes_over` names parameters that would create a further object with the new one. For each, it has the parameter
@@ -89,7 +89,7 @@ class Replace(Struct, frozen=True, kw_only=True):
 
     carry_over: Mapping[str, Any] = field(default_factory=dict)
     then: Removal = Removal.ARCHIVE
-    unless_mapped: tuple[str, ...] = ()
+    exclusive: tuple[str, ...] = ()
     gives_up: tuple[str, ...] = ()
     takes_over: Mapping[str, str] = field(default_factory=dict)
 

@@ -130,7 +130,9 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.ARCHIVE: ARCHIVE, Removal.DELETE: DELETE},
             permanent=frozenset({Removal.DELETE}),
             own_id=True,
-            when_immutable_changes=Replace(unless_mapped=("id",)),
+            # An archived plan keeps its id. docs.stripe.com/api/plans/delete: existing subscribers aren't affected.
+            when_immutable_changes=Replace(then=Removal.DELETE, exclusive=("id",)),
+            uniques=(Unique(parameter="id"),),
             needs_one_of=(("amount", "amount_decimal", "tiers"),),
             note="Stripe supports plans for old integrations; use prices instead",
         ),
@@ -140,7 +142,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.DELETE: DELETE},
             permanent=frozenset({Removal.DELETE}),
             own_id=True,
-            when_immutable_changes=Replace(then=Removal.DELETE, unless_mapped=("id",)),
+            when_immutable_changes=Replace(then=Removal.DELETE, exclusive=("id",)),
             uniques=(Unique(parameter="id"),),
             # docs.stripe.com/api/coupons/object: neither is included by default.
             shown_if_asked=("applies_to", "currency_options"),
@@ -162,7 +164,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             found_by=("id", "code", "metadata"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
             # docs.stripe.com/api/promotion_codes: a code is unique among the active ones of the same customers.
-            when_immutable_changes=Replace(unless_mapped=("code",)),
+            when_immutable_changes=Replace(exclusive=("code",)),
             uniques=(Unique(parameter="code", among_active=True, ignores_case=True),),
         ),
         "tax_rate": Lifecycle(

@@ -49,7 +49,7 @@ def test_every_way_to_replace_an_object_is_supported(name):
             assert replacement.then in lifecycle.on_removed
     if isinstance(rule, Replace):
         assert rule.carry_over.keys() <= CATALOG.resources[name].operation("create").params.keys()
-        assert set(rule.unless_mapped) <= CATALOG.resources[name].params.keys()
+        assert set(rule.exclusive) <= CATALOG.resources[name].params.keys()
     else:
         assert isinstance(rule, NotReplaced)
         assert rule.reason

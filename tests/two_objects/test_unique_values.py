@@ -507,3 +507,38 @@ def test_a_code_whose_end_was_refused_moves_to_another_row_after_it_ended(codes)
     synced(codes)
 
     assert of_rows(codes, "promotion_code", "code") == {"a": "GAMMA", "b": "ALPHA"}
+
+
+@pytest.fixture
+def plans(shop):
+    """Plans with ids of their own. Deleting one leaves its subscribers as they are."""
+    shop.sync(
+        "plans",
+        resource="plan",
+        fields={
+            "id": "code",
+            "amount": "cents",
+            "currency": USD,
+            "interval": {"value": "month"},
+            "product.name": "id",
+            "metadata.row": "id",
+        },
+    )
+    return shop
+
+
+@pytest.mark.parametrize(
+    "after",
+    [[("a", "GOLD", 110), ("b", "BASIC", 200)], [("a", "BASIC", 100), ("b", "GOLD", 200)]],
+    ids=["price", "swap"],
+)
+def test_a_plan_keeps_or_swaps_its_id_although_another_plan_replaces_it(plans, after):
+    plans.rows("plans", ("a", "GOLD", 100), ("b", "BASIC", 200), columns="id text, code text, cents int")
+    synced(plans)
+    plans.rows("plans", *after, columns="id text, code text, cents int")
+
+    synced(plans)
+
+    assert {p["metadata"]["row"]: (p["id"], p["amount"]) for p in plans.living("plan")} == {
+        row: (code, cents) for row, code, cents in after
+    }
