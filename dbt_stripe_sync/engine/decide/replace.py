@@ -235,9 +235,7 @@ def end_call(rules: Rules, diff: RowDiff, step: Step, gives_up: tuple[str, ...] 
 
 def _shared(rule: Replace, asked: Replacement) -> list[str]:
     """Values that the new object shares with the old one, but that two objects can't have at the same time."""
-    return [
-        name for name in rule.exclusive if name in asked.payload.params and name not in asked.comparison.immutable
-    ]
+    return [name for name in rule.exclusive if name in asked.payload.params and name not in asked.comparison.immutable]
 
 
 def _taken_over(rule: Replace, asked: Replacement) -> Mapping[str, str]:
