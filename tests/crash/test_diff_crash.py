@@ -38,7 +38,8 @@ def killed(shop, nursery, tmp_path):
 
     def run(nth: int, *command: str, point: str = POINTS[0]) -> bool:
         options = ["--project-dir", str(shop.root), "--profiles-dir", str(shop.root), "--stripe-url", shop.stripe.url]
-        code = nursery.run(point, nth, [*command, *options], {}, tmp_path / "output.txt")
+        environment = {"STRIPE_API_KEY": shop.stripe.api_key}
+        code = nursery.run(point, nth, [*command, *options], environment, tmp_path / "output.txt")
         assert code in {0, -9}, (tmp_path / "output.txt").read_text()
         return code == 0
 

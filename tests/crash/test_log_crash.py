@@ -26,7 +26,7 @@ def killed(logged, nursery, tmp_path):
     def run(nth: int, *command: str, point: str = POINTS[0]) -> bool:
         options = ["--project-dir", str(logged.root), "--profiles-dir", str(logged.root)]
         address = ["--stripe-url", logged.stripe.url]
-        environment = {"CRASH_LOG_RUNS_AT_ONCE": "1"}
+        environment = {"CRASH_LOG_RUNS_AT_ONCE": "1", "STRIPE_API_KEY": logged.stripe.api_key}
         code = nursery.run(point, nth, [*command, *options, *address], environment, tmp_path / "output.txt")
         assert code in {0, -9}, (tmp_path / "output.txt").read_text()
         return code == 0
