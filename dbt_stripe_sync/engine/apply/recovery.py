@@ -130,6 +130,9 @@ def _find_created(intent: Intent, params: Params, existing: ExistingObjects, sta
     else:
         bodies = tuple(body for body in existing.listed(change.resource) if _matches(body, dict(params)))
     ids = [str(body["id"]) for body in bodies]
+    if (chosen := params.get("id")) in ids:
+        # The object that it replaced, or that its row had before, may have had the same id: it ended first.
+        return str(chosen)
     # A replaced object, and one that ended before its row returned, have the same tag.
     known = {change.stripe_id, *state.known_objects(ids, resource=change.resource, sync=change.sync, key=change.key)}
     return next((found_id for found_id in ids if found_id not in known), None)
