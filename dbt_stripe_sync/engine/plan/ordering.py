@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dbt_stripe_sync.model.change import ENDS_FIRST, Action, Change, row_of
+from dbt_stripe_sync.model.change import ENDS_FIRST, OWED_EARLIER, Action, Change, change_id, row_of
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.difference import Kind
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.plan.order import Order
     from dbt_stripe_sync.engine.plan.settling import Referrer, Settling
     from dbt_stripe_sync.engine.stage.workspace import Workspace
+    from dbt_stripe_sync.model.change import Owed
     from dbt_stripe_sync.model.difference import RowDiff
     from dbt_stripe_sync.model.lifecycle import Unique
     from dbt_stripe_sync.model.params import Catalog, Resource
@@ -71,7 +72,7 @@ class Uniques:
         """Forget the changes of a sync that is held back."""
         self._workspace.execute("DELETE FROM work.claims WHERE sync = $sync", {"sync": sync})
 
-    def add_to(self, order: Order) -> None:
+    def add_to(self, order: Order, settling: Settling) -> None:
         """Add which changes wait for which, and which can't have the value that they ask for."""
         found = self._workspace.all("SELECT DISTINCT resource, parameter FROM work.claims WHERE takes ORDER BY ALL")
         for name, parameter in found:
@@ -79,6 +80,7 @@ class Uniques:
             unique = next(unique for unique in uniques if unique.parameter == parameter)
             self._reject_second_takers(name, unique, order)
             self._order_takers(name, unique, order)
+        self._order_after_ends(settling, order)
         _reject_cycles(order)
 
     def _reject_second_takers(self, resource: str, unique: Unique, order: Order) -> None:
@@ -127,6 +129,31 @@ class Uniques:
                     order.end_first.add(giver)
                 order.after[taker].append(f"{giver}{ENDS_FIRST}" if late else giver)
 
+    def _order_after_ends(self, settling: Settling, order: Order) -> None:
+        """Make a change that takes the id of an object wait for its end, if that is owed: it would hit the new one."""
+        owed = {(step.resource, step.target): step for step in settling.earlier}
+        rows = self._workspace.all(
+            "SELECT resource, value, change_id FROM work.claims WHERE takes AND parameter = 'id' ORDER BY ALL"
+        )
+        taken = [(owed[resource, value], change) for resource, value, change in rows if (resource, value) in owed]
+        in_use = settling.in_use_now([step.target for step, _ in taken])
+        for step, change in taken:
+            if step.target in in_use:
+                continue  # the step is held back
+            if (left := self._left_behind(step, settling)) is not None:
+                order.withheld.setdefault(change, _is_referred_to(change, step, left))
+                continue
+            settling.freed.add(step.target)
+            for part in (change, f"{change}{ENDS_FIRST}") if change in order.end_first else (change,):
+                order.after[part].append(f"{change_id(step.sync, step.key)}{OWED_EARLIER}")
+
+    def _left_behind(self, step: Owed, settling: Settling) -> Referrer | None:
+        """A row that refers to an object that a row owes to end, and that doesn't move to another one in this plan."""
+        together = any(rule.together for rule in self._catalog.resources[step.resource].lifecycle.held_by)
+        targets = [other.target for other in settling.earlier if (other.sync, other.key) == (step.sync, step.key)]
+        found = (referrer for rows in settling.referrers_to(targets).values() for referrer in rows)
+        return next((row for row in found if row.change_id is None and (together or row.is_planned)), None)
+
 
 def follow_or_withhold(settling: Settling, catalog: Catalog, order: Order) -> None:
     """Move or end what refers to an ending object first; if that's impossible, the end is withheld."""
@@ -159,7 +186,8 @@ def leave_for_next_run(syncs: Sequence[Sync], order: Order) -> None:
         first[sync.name] = frozenset(sync.after).union(*(first.get(name, frozenset()) for name in sync.after))
     for change, others in order.after.items():
         name, key = row_of(change)
-        later = next((other for other in others if name in first.get(row_of(other)[0], ())), None)
+        rows = (other for other in others if not other.endswith(OWED_EARLIER))  # owed steps don't wait for a sync
+        later = next((other for other in rows if name in first.get(row_of(other)[0], ())), None)
         if later is not None:
             of_sync, of_key = row_of(later.removesuffix(ENDS_FIRST))
             order.withheld[change] = Problem(
@@ -282,6 +310,17 @@ def _left_for_later(unique: Unique, row: tuple[str, str], other: tuple[str, str]
         where=Location(sync=row[0], field=f"fields.{name}", key=row[1]),
         hint="nothing to do: a run without --limit sends both",
         severity=Severity.WARNING,
+    )
+
+
+def _is_referred_to(change: str, step: Owed, referrer: Referrer) -> Problem:
+    sync, key = row_of(change)
+    return Problem(
+        code="dependent-stays",
+        summary=f"the {step.resource} that has this `id` can't end yet: row [{referrer.key}] of `{referrer.sync}` "
+        "still refers to it",
+        where=Location(sync=sync, field="fields.id", key=key),
+        hint=f"fix row [{referrer.key}] of `{referrer.sync}`, or select that sync, too",
     )
 
 

@@ -55,6 +55,7 @@ class Settling(Struct, kw_only=True):
     - `cutting_short` are removals that immediately affect another object, `in_use` those whose objects others may still
       need.
     - `ends` says of each change that does owed steps whether it is in the plan, once they are planned.
+    - `freed` are the objects of owed steps whose id a change of this plan takes, so that they end before it.
     - `users` are the resources that may need them, and `users_ending` the removals of such objects, by their row.
     """
 
@@ -68,6 +69,7 @@ class Settling(Struct, kw_only=True):
     cutting_short: list[Change] = field(default_factory=list)
     in_use: list[Change] = field(default_factory=list)
     ends: dict[str, bool] = field(default_factory=dict)
+    freed: set[str] = field(default_factory=set)
     users: frozenset[str] = frozenset()
     users_ending: dict[tuple[str, str], Change] = field(default_factory=dict)
 
@@ -131,7 +133,19 @@ class Settling(Struct, kw_only=True):
 
     def referrers_of(self, changes: Sequence[Change]) -> Mapping[str, Sequence[Referrer]]:
         """The rows whose records refer to the objects of some changes, by the objects' ids."""
-        return self._referrers([change.stripe_id for change in changes if change.stripe_id is not None])
+        return self.referrers_to([change.stripe_id for change in changes if change.stripe_id is not None])
+
+    def referrers_to(self, targets: Sequence[str]) -> Mapping[str, Sequence[Referrer]]:
+        """The rows whose records refer to some objects, by the objects' ids."""
+        return self._referrers(targets)
+
+    def in_use_now(self, targets: Sequence[str]) -> frozenset[str]:
+        """Those of some objects that are currently a row's own object."""
+        rows = self.workspace.all(
+            "SELECT stripe_id FROM known_records WHERE NOT removed AND stripe_id IN (SELECT unnest($ids))",
+            {"ids": list(targets)},
+        )
+        return frozenset(stripe_id for (stripe_id,) in rows)
 
     def moving_to(self, changes: Sequence[Change]) -> Mapping[str, frozenset[tuple[str, str]]]:
         """The rows whose changes refer to the new objects of some replacements, by the replacement's id."""
@@ -153,20 +167,25 @@ class Settling(Struct, kw_only=True):
         held: defaultdict[str, int] = defaultdict(int)
         calls = 0
         changes = [*self._earlier(name), *(end_of(change) for change in self.of_changes.get(name, ()))]
-        in_use = self._in_use(change.stripe_id for change in changes)
-        for change in changes:
-            self.ends[change.id] = False
-            if change.stripe_id in in_use and not change.depends_on:
+        in_use = self.in_use_now([step.target for step in self.earlier if step.sync == name])
+        for planned in changes:
+            self.ends[planned.id] = False
+            change = planned if planned.depends_on else _without_ends_of(planned, in_use)
+            if change is not planned:
                 held["held back: a row uses the object again; `state settle` drops the step"] += 1
+            if change is None:
                 continue
-            of_target = [referrer for call in change.calls for referrer in referrers.get(str(call.target), ())]
+            targets = [str(call.target) for call in change.calls]
+            # Rows that refer to an object whose id is taken move to the new one afterwards.
+            waits = self.freed.isdisjoint(targets)
+            of_target = [referrer for target in targets if waits for referrer in referrers.get(target, ())]
             rejected = next((r for r in of_target if r.is_planned and r.change_id is None), None)
             if rejected is not None:
                 held[f"held back: row [{rejected.key}] of `{rejected.sync}` refers to it and can't be sent"] += 1
                 continue
             movers = dict.fromkeys(referrer.change_id for referrer in of_target if referrer.change_id is not None)
             self.writer.add(change if not movers else _after(change, movers))
-            self.ends[change.id] = True
+            self.ends[change.id] = change is planned
             actions[change.action.value] += 1
             calls += len(change.calls)
         self.writer.end_sync(lane_of(name), keep=True)
@@ -180,14 +199,6 @@ class Settling(Struct, kw_only=True):
             calls=calls,
             notes=tuple(Note(text=text, rows=rows) for text, rows in held.items()),
         )
-
-    def _in_use(self, targets: Iterable[str | None]) -> frozenset[str]:
-        """Those of some objects that are currently a row's own object."""
-        rows = self.workspace.all(
-            "SELECT stripe_id FROM known_records WHERE NOT removed AND stripe_id IN (SELECT unnest($ids))",
-            {"ids": [target for target in targets if target is not None]},
-        )
-        return frozenset(stripe_id for (stripe_id,) in rows)
 
     def _earlier(self, sync: str) -> Iterator[Change]:
         mine = [step for step in self.earlier if step.sync == sync]
@@ -279,6 +290,22 @@ def _settle(id_: str, owed: Sequence[Owed], *, depends_on: tuple[str, ...], reas
         reason=reason,
         settles=tuple(step.id for step in owed),
     )
+
+
+def _without_ends_of(change: Change, in_use: frozenset[str]) -> Change | None:
+    """The same steps without the ends of some objects, and without what comes before each; None if nothing is left."""
+    kept: list[tuple[PlannedCall, str]] = []
+    steps: list[tuple[PlannedCall, str]] = []
+    for call, id_ in zip(change.calls, change.settles, strict=True):
+        steps.append((call, id_))
+        if id_ == f"{change_id(change.sync, change.key)}!{call.target}":
+            kept += [] if call.target in in_use else steps
+            steps = []
+    kept += steps
+    if len(kept) == len(change.calls):
+        return change
+    calls, settles = tuple(call for call, _ in kept), tuple(id_ for _, id_ in kept)
+    return replace(change, stripe_id=str(calls[-1].target), calls=calls, settles=settles) if kept else None
 
 
 def _after(change: Change, others: Iterable[str]) -> Change:
