@@ -198,3 +198,28 @@ def test_whichever_step_is_refused_the_next_run_completes_it(offers, method, pat
     assert [c["percent_off"] for c in offers.objects("coupon")] == [20]
     assert len(offers.living("promotion_code")) == 1
     offers.check_settled()
+
+
+@pytest.mark.parametrize("offers", ["an id of our own"], indirect=True)
+@pytest.mark.parametrize("is_gone", [False, True], ids=["still there", "deleted by hand"])
+def test_a_coupon_returns_to_its_id_although_its_code_has_not_left_the_old_coupon(offers, is_gone):
+    """The code waits for the new coupon, that waits for its id, and the old coupon has it until it ends."""
+    rename(offers, "winter")
+    offers.stripe.inject(Fault.forbidden(count=None, method="POST", path="^/v1/promotion_codes"))
+    offers.fails()
+    offers.stripe.clear_faults()
+    if is_gone:
+        offers.hand.v1.coupons.delete("summer")
+    rename(offers, "summer")
+
+    offers.succeeds()
+
+    assert live(offers) == {"SUMMER10": 10}
+    assert [c["id"] for c in offers.objects("coupon")] == ["summer"]
+    offers.check_settled()
+
+
+def rename(offers, code):
+    meta = offers.business.models["coupons"]["meta"]["stripe_sync"]
+    offers.sync("coupons", **{**meta, "fields": {**meta["fields"], "id": "code"}})
+    offers.rows("coupons", ("summer", 10, code), columns="id text, pct int, code text")

@@ -451,6 +451,92 @@ def test_the_ids_of_coupons_swap_and_rotate(coupons, before, after):
     }
 
 
+def lose_the_answer_to_creation(shop, path):
+    """A run that creates an object, of which it only hears that something went wrong."""
+    shop.stripe.inject(Fault.status_code(500, after_effect=True, count=None, method="POST", path=f"^{path}$"))
+    shop.fails()
+    shop.stripe.clear_faults()
+
+
+@pytest.mark.usefixtures("without_waiting")
+def test_a_coupon_with_the_id_of_the_one_that_it_replaces_is_found_if_its_creation_was_not_answered(coupons):
+    write_coupons(coupons, ("a", "TEN", 10), ("b", "HALF", 50))
+    synced(coupons)
+    write_coupons(coupons, ("a", "TEN", 11), ("b", "HALF", 50))
+    lose_the_answer_to_creation(coupons, "/v1/coupons")
+
+    synced(coupons)
+
+    assert {c["id"]: c["percent_off"] for c in coupons.objects("coupon")} == {"TEN": 11, "HALF": 50}
+
+
+@pytest.mark.usefixtures("without_waiting")
+def test_a_product_that_returns_with_its_id_is_found_if_its_creation_was_not_answered(shop):
+    shop.sync(
+        "products",
+        resource="product",
+        fields={"id": "sku", "name": "name"},
+        on_removed="delete",
+        limits={"max_removed": "100%"},
+    )
+    rows = [("1", "desk", "Desk"), ("2", "chair", "Chair")]
+    for some in (rows, rows[1:]):
+        shop.rows("products", *some, columns="id text, sku text, name text")
+        synced(shop)
+    shop.rows("products", *rows, columns="id text, sku text, name text")
+    lose_the_answer_to_creation(shop, "/v1/products")
+
+    synced(shop)
+
+    assert {p["id"] for p in shop.objects("product")} == {"desk", "chair"}
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        [("a", "TEN", 10), ("b", "HALF", 50)],
+        [("a", "TEN", 12), ("b", "HALF", 50)],
+        [("a", "NINE", 9), ("b", "HALF", 50), ("c", "TEN", 10)],
+        [("a", "HALF", 50), ("b", "TEN", 10)],
+    ],
+    ids=["its row reverts", "its row takes it again", "another row takes it", "rows rotate"],
+)
+@pytest.mark.parametrize("by_hand", [False, True], ids=["still there", "deleted by hand"])
+def test_an_owed_end_never_hits_a_new_coupon_that_takes_the_id_of_the_old_one(coupons, after, by_hand):
+    write_coupons(coupons, ("a", "TEN", 10), ("b", "HALF", 50))
+    synced(coupons)
+    write_coupons(coupons, ("a", "NINE", 10), ("b", "HALF", 50))
+    coupons.stripe.inject(Fault.forbidden(count=None, method="DELETE", path="^/v1/coupons/"))
+    coupons.fails()
+    coupons.stripe.clear_faults()
+    if by_hand:
+        coupons.hand.v1.coupons.delete("TEN")
+    write_coupons(coupons, *after)
+
+    synced(coupons)
+
+    assert {c["metadata"]["row"]: (c["id"], c["percent_off"]) for c in coupons.objects("coupon")} == {
+        row: (code, pct) for row, code, pct in after
+    }
+
+
+def test_no_coupon_ends_for_one_whose_id_is_not_free_yet(coupons):
+    """The owed end is still refused, so the id stays taken, and the row keeps the coupon that it has."""
+    write_coupons(coupons, ("a", "TEN", 10), ("b", "HALF", 50))
+    synced(coupons)
+    write_coupons(coupons, ("a", "NINE", 10), ("b", "HALF", 50))
+    coupons.stripe.inject(Fault.forbidden(count=None, method="DELETE", path="^/v1/coupons/TEN"))
+    coupons.fails()
+    write_coupons(coupons, ("a", "TEN", 10), ("b", "NINE", 50))
+
+    coupons.fails()
+
+    assert of_rows(coupons, "coupon", "id") == {"a": "NINE", "b": "HALF"}
+    coupons.stripe.clear_faults()
+    synced(coupons)
+    assert of_rows(coupons, "coupon", "id") == {"a": "TEN", "b": "NINE"}
+
+
 def test_a_product_id_moves_from_a_deleted_row_to_a_new_one(shop):
     shop.sync(
         "products",
@@ -542,3 +628,16 @@ def test_a_plan_keeps_or_swaps_its_id_although_another_plan_replaces_it(plans, a
     assert {p["metadata"]["row"]: (p["id"], p["amount"]) for p in plans.living("plan")} == {
         row: (code, cents) for row, code, cents in after
     }
+
+
+def test_a_plan_whose_product_was_described_in_its_row_is_not_replaced_after_the_state_is_lost(plans):
+    """A plan shows its product's id, and not the description from which Stripe created it."""
+    plans.rows("plans", ("a", "GOLD", 100), ("b", None, 200), columns="id text, code text, cents int")
+    synced(plans)
+    before = plans.objects("plan")
+    plans.business.state.unlink()
+    plans.succeeds("state", "rebuild")
+
+    synced(plans)
+
+    assert plans.objects("plan") == before

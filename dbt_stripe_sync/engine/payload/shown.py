@@ -28,6 +28,8 @@ def _as_value(current: Any, value: Any, param: Param | None) -> Any:
         return current.get("id")
     if isinstance(current, dict) and isinstance(value, dict):
         return _as_hash(current, value, param)
+    if isinstance(current, str) and isinstance(value, dict):
+        return value  # Stripe created another object from it, and returns that object's id
     if isinstance(value, list):
         return _as_list(current, value, param)
     if param is not None and param.kind is ParamKind.NUMBER and isinstance(current, int | float | str):
