@@ -232,6 +232,48 @@ def test_a_row_that_reverts_its_change_has_one_object(shop):
     shop.check_settled()
 
 
+def test_no_row_adopts_an_object_whose_end_is_owed(shop):
+    """It would end in the same run."""
+    rates = next(each for each in REPLACED if each.name == "tax_rates")
+    fields = {**rates.fields, "display_name": "name"}
+    shop.sync("rates", resource="tax_rate", fields=fields, match=["display_name"])
+    columns = "id text, name text, pct int"
+    shop.rows("rates", ("a", "VAT", 19), columns=columns)
+    shop.succeeds()
+    shop.rows("rates", ("a", "New VAT", 20), columns=columns)
+    shop.stripe.inject(Fault.forbidden(count=None, method="POST", path="^/v1/tax_rates/"))
+    shop.fails()
+    shop.stripe.clear_faults()
+    shop.rows("rates", ("a", "New VAT", 20), ("b", "VAT", 19), columns=columns)
+
+    shop.succeeds()
+
+    assert [rate["display_name"] for rate in shop.living("tax_rate")] == ["New VAT", "VAT"]
+    shop.check_settled()
+
+
+def test_an_object_that_its_row_uses_again_is_not_ended_with_others_that_are_owed(shop):
+    """A person has deleted the coupons that replaced it, and the state was read back."""
+    fields = {"id": "code", "percent_off": {"value": 10}, "duration": {"value": "once"}}
+    shop.sync("coupons", resource="coupon", fields=fields)
+    shop.stripe.inject(Fault.forbidden(count=None, method="DELETE", path="^/v1/coupons/"))
+    for code in ("ONE", "TWO", "THREE"):
+        shop.rows("coupons", ("a", code), columns="id text, code text")
+        shop.run()
+    shop.stripe.clear_faults()
+    for code in ("TWO", "THREE"):
+        shop.hand.v1.coupons.delete(code)
+    shop.rows("coupons", ("a", "ONE"), columns="id text, code text")
+    shop.succeeds("state", "rebuild")
+
+    ran = shop.run()
+
+    assert "held back: a row uses the object again" in ran.text
+    assert (shop.only("coupon")["id"], shop.owed()) == ("ONE", 1)
+    shop.succeeds("state", "settle", "coupons", "a")
+    shop.check_settled()
+
+
 def test_owed_steps_are_retried_without_a_read_if_no_reads_are_left(shop):
     open_shop(shop)
     shop.succeeds()

@@ -140,7 +140,7 @@ class Observing(Struct, kw_only=True):
         note = await self.existing.ask(resource, pairs, complete=is_complete)
         if note:
             notes[Note(text=note)] += 1
-        hits = self.existing.find(resource, wanted)
+        hits = self._without_ending(resource, self.existing.find(resource, wanted))
         ids = [str(body["id"]) for hit in hits.values() for body in hit.objects]
         owners = ChainMap(self._recorded(resource, ids), self.claimed[resource])
         nothing = {is_near: Found(is_near=is_near) for is_near in (False, True)}
@@ -158,6 +158,14 @@ class Observing(Struct, kw_only=True):
             else:
                 answers[key] = replace(seen[key], found=nothing[need.is_near])
         return answers
+
+    def _without_ending(self, resource: str, hits: Mapping[str, Found]) -> Mapping[str, Found]:
+        """The same objects without those whose end is owed: a row that adopted one would lose it in the same run."""
+        ending = {step.target for step in self.earlier if step.resource == resource}
+        if not ending:
+            return hits
+        left = {key: tuple(body for body in hit.objects if str(body["id"]) not in ending) for key, hit in hits.items()}
+        return {key: replace(hit, objects=left[key]) for key, hit in hits.items() if left[key]}
 
     async def _needs_all(self, rules: Rules, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> bool:
         """Whether finding the rows' own objects by their tag needs a complete list.

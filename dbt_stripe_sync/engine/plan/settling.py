@@ -298,7 +298,8 @@ def _without_ends_of(change: Change, in_use: frozenset[str]) -> Change | None:
     steps: list[tuple[PlannedCall, str]] = []
     for call, id_ in zip(change.calls, change.settles, strict=True):
         steps.append((call, id_))
-        if id_ == f"{change_id(change.sync, change.key)}!{call.target}":
+        # It begins with the name that the sync had then, and ends with a parameter for what comes before.
+        if id_.endswith(f"!{call.target}"):
             kept += [] if call.target in in_use else steps
             steps = []
     kept += steps
