@@ -339,6 +339,22 @@ def test_an_object_that_has_ended_for_its_replacement_is_back_with_its_tag_if_th
     assert codes.objects("promotion_code") == made
 
 
+def test_an_object_that_is_adopted_after_it_had_ended_no_longer_says_that_another_has_replaced_it(codes):
+    """The state was lost between the end and the creation, and the code is found by its text."""
+    write_codes(codes, ("a", "ONE"), ("b", "TWO"))
+    synced(codes)
+    made = codes.objects("promotion_code")
+    write_codes(codes, ("a", "TWO"), ("b", "ONE"))
+    refuse_creation(codes)
+    codes.business.state.unlink()
+    codes.sync("codes", **codes.business.models["codes"]["meta"]["stripe_sync"], match=["code"])
+    write_codes(codes, ("a", "ONE"), ("b", "TWO"))
+
+    synced(codes)
+
+    assert codes.objects("promotion_code") == made
+
+
 def test_a_code_that_returns_when_its_new_owner_leaves_is_active_again(codes):
     write_codes(codes, ("a", "SPRING"), ("z", "OTHER"))
     synced(codes)

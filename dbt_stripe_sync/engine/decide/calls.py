@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.decide.rules import Ask, Observed, ReadObject, Reject, Rules, Unseen
 from dbt_stripe_sync.engine.payload.builder import refs_in
-from dbt_stripe_sync.engine.payload.compare import payload_hash
+from dbt_stripe_sync.engine.payload.compare import payload_hash, same
 from dbt_stripe_sync.engine.payload.revealing import choice_of
 from dbt_stripe_sync.model.change import Action, Change, PlannedCall, change_id
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import CREATE, Bulk, Lifecycle, Removal, Step
 from dbt_stripe_sync.model.record import Record
-from dbt_stripe_sync.model.tag import TAG, build_tag
+from dbt_stripe_sync.model.tag import FORMER_TAG, TAG, build_tag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -146,6 +146,18 @@ def is_tagged(rules: Rules) -> bool:
 def row_tag(rules: Rules, key: str) -> str:
     """The value of our tag for a row."""
     return build_tag(rules.sync.project, rules.sync.name, key)
+
+
+def tags_to_write(rules: Rules, key: str, body: Mapping[str, Any]) -> dict[str, str]:
+    """The tags with which an existing object becomes a row's; empty if it has them.
+
+    If another object had replaced it, that is no longer true.
+    """
+    if not is_tagged(rules):
+        return {}
+    shown = body.get("metadata") or {}
+    own = {} if same(shown.get(TAG), row_tag(rules, key)) else {TAG: row_tag(rules, key)}
+    return own | ({FORMER_TAG: ""} if FORMER_TAG in shown else {})
 
 
 def immutable_problem(rules: Rules, diff: RowDiff, names: Sequence[str], reason: str, hint: str) -> Problem:

@@ -15,10 +15,9 @@ from msgspec.structs import replace
 from dbt_stripe_sync.engine.decide.calls import (
     build_change,
     build_record,
-    is_tagged,
     look,
     reject,
-    row_tag,
+    tags_to_write,
     uncleared,
     update_call,
 )
@@ -59,11 +58,10 @@ from dbt_stripe_sync.model.change import Action, Change
 from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import Mode
-from dbt_stripe_sync.model.objects import TAG_FIELD, object_value
+from dbt_stripe_sync.model.objects import TAG_FIELD
 from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.model.record import REBUILT
 from dbt_stripe_sync.model.sync import OnDeleted, SyncRef, WhenEnded
-from dbt_stripe_sync.model.tag import TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -306,12 +304,12 @@ def _decide_adopted(
         found_by = None if existing.by == TAG_FIELD else existing.by
         as_new = without_revival(payload, back_in_use, rules)
         return Replacement(diff=known, payload=as_new, comparison=comparison, found_by=found_by)
-    tagged = same(object_value(body, TAG_FIELD), row_tag(rules, diff.key))
-    if not comparison.update and (tagged or not is_tagged(rules)):
+    tags = tags_to_write(rules, diff.key, body)
+    if not comparison.update and not tags:
         return Refresh(record=build_record(rules, known, payload.params))
     update = dict(comparison.update)
-    if is_tagged(rules) and not tagged:
-        update["metadata"] = {**update.get("metadata", {}), TAG: row_tag(rules, diff.key)}
+    if tags:
+        update["metadata"] = {**update.get("metadata", {}), **tags}
     return replace(
         build_change(rules, known, Action.ADOPT, payload.params),
         stripe_id=stripe_id,
