@@ -144,11 +144,11 @@ class ProjectState:
         """
         with self.open() as state:
             records = {name: count for name, _, count in state.summary()}
-            if old not in records:
-                raise StateError(_no_records(old))
             undecided = [name for name in (old, new) if state.open_keys(name)]
             if undecided:
                 raise StateError(map(_undecided, undecided))
+            if old not in records:
+                raise StateError(_no_records(old))
             if new in records:
                 raise StateError(
                     Problem(

@@ -487,6 +487,20 @@ def test_a_coupon_with_the_id_of_the_one_that_it_replaces_is_found_if_its_creati
 
 
 @pytest.mark.usefixtures("without_waiting")
+def test_a_sync_whose_only_coupon_ended_for_one_of_unknown_creation_has_to_run_before_it_is_renamed(coupons):
+    """No record is left that says so."""
+    write_coupons(coupons, ("a", "TEN", 10))
+    synced(coupons)
+    write_coupons(coupons, ("a", "TEN", 11))
+    lose_the_answer_to_creation(coupons, "/v1/coupons")
+
+    moved = coupons.run("state", "mv", "coupons", "offers")
+
+    assert moved.exit_code == 2
+    assert "sync-undecided" in moved.text
+
+
+@pytest.mark.usefixtures("without_waiting")
 def test_a_product_that_returns_with_its_id_is_found_if_its_creation_was_not_answered(shop):
     shop.sync(
         "products",
