@@ -131,7 +131,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.DELETE}),
             own_id=True,
             # An archived plan keeps its id. docs.stripe.com/api/plans/delete: existing subscribers aren't affected.
-            when_immutable_changes=Replace(then=Removal.DELETE, exclusive=("id",)),
+            when_immutable_changes=Replace(then=Removal.DELETE, exclusive=("id",), takes_over={"product": "product"}),
             uniques=(Unique(parameter="id"),),
             needs_one_of=(("amount", "amount_decimal", "tiers"),),
             note="Stripe supports plans for old integrations; use prices instead",

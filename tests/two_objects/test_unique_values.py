@@ -660,6 +660,18 @@ def test_a_plan_keeps_or_swaps_its_id_although_another_plan_replaces_it(plans, a
     }
 
 
+def test_a_plan_that_replaces_another_sells_the_product_that_was_created_with_the_old_one(plans):
+    plans.rows("plans", ("a", "GOLD", 100), ("b", None, 200), columns="id text, code text, cents int")
+    synced(plans)
+    products = [plan["product"] for plan in plans.objects("plan")]
+    plans.rows("plans", ("a", "GOLD", 110), ("b", None, 220), columns="id text, code text, cents int")
+
+    synced(plans)
+
+    assert sorted(plan["product"] for plan in plans.objects("plan")) == sorted(products)
+    assert plans.stripe.count("product") == 2
+
+
 def test_a_plan_whose_product_was_described_in_its_row_is_not_replaced_after_the_state_is_lost(plans):
     """A plan shows its product's id, and not the description from which Stripe created it."""
     plans.rows("plans", ("a", "GOLD", 100), ("b", None, 200), columns="id text, code text, cents int")

@@ -244,7 +244,7 @@ def _taken_over(rule: Replace, asked: Replacement) -> Mapping[str, str]:
     return {
         name: by
         for name, by in rule.takes_over.items()
-        if name in wanted and (name not in had or same(had[name], wanted[name]))
+        if isinstance(wanted.get(name), dict) and (name not in had or same(had[name], wanted[name]))
     }
 
 
