@@ -132,8 +132,12 @@ class Uniques:
     def _order_after_ends(self, settling: Settling, order: Order) -> None:
         """Make a change that takes the id of an object wait for its end, if that is owed: it would hit the new one."""
         owed = {(step.resource, step.target): step for step in settling.earlier}
+        if not owed:
+            return
         rows = self._workspace.all(
-            "SELECT resource, value, change_id FROM work.claims WHERE takes AND parameter = 'id' ORDER BY ALL"
+            "SELECT resource, value, change_id FROM work.claims "
+            "WHERE takes AND parameter = 'id' AND value IN (SELECT unnest($targets)) ORDER BY ALL",
+            {"targets": [target for _, target in owed]},
         )
         taken = [(owed[resource, value], change) for resource, value, change in rows if (resource, value) in owed]
         in_use = settling.in_use_now([step.target for step, _ in taken])
