@@ -222,7 +222,7 @@ def _decide_changed(
     rules: Rules, diff: RowDiff, payload: Payload, body: Mapping[str, Any] | None, observed: Observed
 ) -> Decision:
     """Decide on a row that asks for other parameters than its record has, or that came back."""
-    comparison = compare(without_lost_values(rules, diff), payload, rules.resource, rules.mapped)
+    comparison = compare(without_lost_values(rules, diff, payload.params), payload, rules.resource, rules.mapped)
     if comparison.uncleared:
         return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))
     if comparison.immutable:
