@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.apply.counted import Counts
 from dbt_stripe_sync.engine.apply.happened import has_happened
+from dbt_stripe_sync.engine.payload.drift import find_drift
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.errors import StripeError
@@ -85,7 +86,7 @@ async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, cou
         return await _leave_open(intent, sender, "Stripe could not be asked whether it was made; run it again")
     if not is_listed:
         return await _leave_open(intent, sender, _not_listed(intent))
-    made = _find_created(intent, call.params, existing, state)
+    made = _find_created(intent, call.params, existing, state) or _find_by_own_id(intent, sender, existing, state)
     if made is None:
         return await sender.carry_out(_with_new_key(intent))
     return await sender.carry_out(_after_this(intent, made))
@@ -133,6 +134,20 @@ def _find_created(intent: Intent, params: Params, existing: ExistingObjects, sta
     # A replaced object, and one that ended before its row returned, have the same tag.
     known = {change.stripe_id, *state.known_objects(ids, resource=change.resource, sync=change.sync, key=change.key)}
     return next((found_id for found_id in ids if found_id not in known), None)
+
+
+def _find_by_own_id(intent: Intent, sender: Sender, existing: ExistingObjects, state: State) -> str | None:
+    """The id that the call has for its object, if that exists as it was sent; the row may have had the id before."""
+    change, params = intent.change, intent.change.calls[intent.step].params
+    resource = sender.catalog.resources[change.resource]
+    own, tag = params.get("id"), object_value(dict(params), TAG_FIELD)
+    if not resource.lifecycle.own_id or own is None or tag is None:
+        return None
+    if any(step.target == own and step.resource == change.resource for step in state.owed()):
+        return None  # the object that the row had before, which hasn't ended yet
+    found = existing.find(change.resource, {change.key: [(TAG_FIELD, str(tag))]}).get(change.key)
+    bodies = [body for body in found.objects if body["id"] == own] if found else []
+    return next((str(own) for body in bodies if not find_drift(params, body, resource).fields), None)
 
 
 def _matches(body: Any, params: Any) -> bool:
