@@ -40,8 +40,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 _REFERRERS = pa.schema(
-    [(name, pa.string()) for name in ("parent", "sync", "key", "change_id")] + [("ends", pa.bool_())]
+    [(name, pa.string()) for name in ("parent", "sync", "key", "change_id")]
+    + [("ends", pa.bool_()), ("ends_first", pa.bool_())]
 )
+
+
+_NOT_SENT = (None, False, None)
 
 
 class Referrers(Struct, kw_only=True):
@@ -54,7 +58,7 @@ class Referrers(Struct, kw_only=True):
     def __post_init__(self) -> None:
         self.workspace.execute(
             "CREATE OR REPLACE TABLE work.referrers(parent VARCHAR, sync VARCHAR, key VARCHAR, "
-            "change_id VARCHAR, ends BOOLEAN)"
+            "change_id VARCHAR, ends BOOLEAN, ends_first BOOLEAN)"
         )
 
     def concern(self, sync: Sync) -> bool:
@@ -64,7 +68,7 @@ class Referrers(Struct, kw_only=True):
     def add(self, sync: Sync, rows: Sequence[tuple[str, str | None, Change | None]]) -> None:
         """Note rows by their key, their `$refs` and their change; None for a row that is not sent."""
         found = [
-            (parent, sync.name, key, change.id if change else None, change is not None and _ends(change))
+            (parent, sync.name, key, *((change.id, _ends(change), _ends_first(change)) if change else _NOT_SENT))
             for key, refs, change in rows
             for parent in ((refs or "").split(ID_SEPARATOR))
         ]
@@ -74,7 +78,7 @@ class Referrers(Struct, kw_only=True):
         """Note rows without a key, which are not sent."""
         self.workspace.execute(
             f"INSERT INTO work.referrers SELECT unnest(string_split({quoted(REFS)}, {literal(ID_SEPARATOR)})), "
-            f"{literal(staged.sync.name)}, {quoted(KEY)}, NULL, false FROM {staged.table} "
+            f"{literal(staged.sync.name)}, {quoted(KEY)}, NULL, false, NULL FROM {staged.table} "
             f"WHERE {quoted(KEY)} IS NULL OR {quoted(KEY)} IN (SELECT key FROM {staged.duplicates})"
         )
 
@@ -82,7 +86,7 @@ class Referrers(Struct, kw_only=True):
         """Note rows that differ and that this plan doesn't compare, including rows to be removed."""
         refs = f"unnest(string_split(coalesce(s.{quoted(REFS)}, r.refs), {literal(ID_SEPARATOR)}))"
         self.workspace.execute(
-            f"INSERT INTO work.referrers SELECT {refs}, $sync, c.key, NULL, false FROM {staged.left_out} AS c "
+            f"INSERT INTO work.referrers SELECT {refs}, $sync, c.key, NULL, false, NULL FROM {staged.left_out} AS c "
             f"LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key "
             "LEFT JOIN (SELECT key, refs FROM known_records WHERE sync = $sync) AS r ON r.key = c.key "
             "WHERE c.kind <> 'removed' OR $removes",
@@ -338,6 +342,11 @@ def reasons_to_wait(
             yield f"`{name}` is held back"
         elif name in unsettled:
             yield f"`{name}` has unresolved changes of an earlier run"
+
+
+def _ends_first(change: Change) -> bool | None:
+    """Whether a replacement ends the old object before it creates the new one; None for any other change."""
+    return change.ends_first if change.action is Action.REPLACE else None
 
 
 def _ends(change: Change) -> bool:

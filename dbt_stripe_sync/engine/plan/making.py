@@ -219,7 +219,7 @@ class PlanMaker:
     async def _tie_together(self) -> None:
         """Order changes that depend on each other, and withhold those that can't be made."""
         order = Order()
-        self._planning.uniques.add_to(order)
+        self._planning.uniques.add_to(order, self._planning.settling)
         follow_or_withhold(self._planning.settling, self._scope.catalog, order)
         leave_moved_lookups(list(self._plans.values()), self._writer, order)
         self._planning.stripe.allow_reads(self._planning.reading.left)

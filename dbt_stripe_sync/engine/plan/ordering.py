@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.plan.settling import Referrer, Settling
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.difference import RowDiff
-    from dbt_stripe_sync.model.lifecycle import Unique
+    from dbt_stripe_sync.model.lifecycle import Lifecycle, Unique
     from dbt_stripe_sync.model.params import Catalog, Resource
     from dbt_stripe_sync.model.sync import Sync
 
@@ -71,7 +71,7 @@ class Uniques:
         """Forget the changes of a sync that is held back."""
         self._workspace.execute("DELETE FROM work.claims WHERE sync = $sync", {"sync": sync})
 
-    def add_to(self, order: Order) -> None:
+    def add_to(self, order: Order, settling: Settling) -> None:
         """Add which changes wait for which, and which can't have the value that they ask for."""
         found = self._workspace.all("SELECT DISTINCT resource, parameter FROM work.claims WHERE takes ORDER BY ALL")
         for name, parameter in found:
@@ -79,7 +79,20 @@ class Uniques:
             unique = next(unique for unique in uniques if unique.parameter == parameter)
             self._reject_second_takers(name, unique, order)
             self._order_takers(name, unique, order)
+        self._end_owed_first(settling, order)
         _reject_cycles(order)
+
+    def _end_owed_first(self, settling: Settling, order: Order) -> None:
+        """Make each change that takes an id wait for the object that has it, if an earlier run owes its end."""
+        steps = {(step.resource, step.target): step for step in settling.earlier}
+        takers = self._workspace.all(
+            "SELECT resource, value, change_id FROM work.claims "
+            "WHERE takes AND parameter = 'id' AND value IN (SELECT unnest($ids))",
+            {"ids": [step.target for step in settling.earlier]},
+        )
+        for resource, value, taker in takers:
+            if (step := steps.get((resource, value))) is not None:
+                order.after[taker].append(settling.end_first(step))
 
     def _reject_second_takers(self, resource: str, unique: Unique, order: Order) -> None:
         rows = self._workspace.all(
@@ -137,19 +150,30 @@ def follow_or_withhold(settling: Settling, catalog: Catalog, order: Order) -> No
             if referrer.change_id is None:
                 order.withheld[change.id] = stays(change, referrer)
     _withhold_unfollowed(settling, catalog, referrers, order)
+    waited_for = order.first
     for change in settling.removed:
         lifecycle = catalog.resources[change.resource].lifecycle
-        breaking = [rule for rule in lifecycle.held_by if rule.together]
-        hard = {rule.resource for rule in (*lifecycle.ends_with_it, *breaking)}
         for referrer in referrers.get(str(change.stripe_id), ()):
-            would_break = change.gone and referrer.resource in hard
-            if referrer.change_id is None:
-                if referrer.is_planned or would_break:
-                    order.withheld[change.id] = stays(change, referrer)
-            elif would_break and not referrer.ends:
-                order.withheld[change.id] = ends_later(change, (referrer.resource, referrer.sync, referrer.key))
-            elif change.gone or not referrer.ends or referrer.resource in lifecycle.managed_by:
-                order.after[change.id].append(referrer.change_id)
+            _order_removal(change, referrer, lifecycle, order, is_waited_for=change.id in waited_for)
+
+
+def _order_removal(
+    change: Change, referrer: Referrer, lifecycle: Lifecycle, order: Order, *, is_waited_for: bool
+) -> None:
+    """Move or end one row's object before a removal to whose object it refers, or withhold the removal."""
+    breaking = [rule for rule in lifecycle.held_by if rule.together]
+    hard = {rule.resource for rule in (*lifecycle.ends_with_it, *breaking)}
+    would_break = change.gone and referrer.resource in hard
+    if referrer.change_id is None:
+        if referrer.is_planned or would_break:
+            order.withheld[change.id] = stays(change, referrer)
+    elif would_break and is_waited_for and referrer.ends_first is not None:
+        # The new object may need what this removal frees, so it can't exist before.
+        order.end_at_once(referrer.change_id, change.id, is_split=referrer.ends_first)
+    elif would_break and not referrer.ends:
+        order.withheld[change.id] = ends_later(change, (referrer.resource, referrer.sync, referrer.key))
+    elif change.gone or not referrer.ends or referrer.resource in lifecycle.managed_by:
+        order.after[change.id].append(referrer.change_id)
 
 
 def leave_for_next_run(syncs: Sequence[Sync], order: Order) -> None:

@@ -36,7 +36,8 @@ class Referrer(Struct, frozen=True, kw_only=True):
     """A row whose record refers to an object that will end.
 
     `change_id` is None if it isn't sent. `is_planned` says whether the plan has a change for the row, `ends` whether
-    that permanently ends its own object, a `resource`.
+    that permanently ends its own object, a `resource`. `ends_first` is None unless the change replaces that object; it
+    says whether the object ends before the new one is created.
     """
 
     sync: str
@@ -45,6 +46,7 @@ class Referrer(Struct, frozen=True, kw_only=True):
     is_planned: bool
     resource: str
     ends: bool
+    ends_first: bool | None = None
 
 
 class Settling(Struct, kw_only=True):
@@ -56,6 +58,7 @@ class Settling(Struct, kw_only=True):
       need.
     - `ends` says of each change that does owed steps whether it is in the plan, once they are planned.
     - `users` are the resources that may need them, and `users_ending` the removals of such objects, by their row.
+    - `first` has the ids of changes that do owed steps before other rows follow, because a new object takes the id.
     """
 
     workspace: Workspace
@@ -70,6 +73,7 @@ class Settling(Struct, kw_only=True):
     ends: dict[str, bool] = field(default_factory=dict)
     users: frozenset[str] = frozenset()
     users_ending: dict[tuple[str, str], Change] = field(default_factory=dict)
+    first: set[str] = field(default_factory=set)
 
     @property
     def syncs(self) -> frozenset[str]:
@@ -84,6 +88,12 @@ class Settling(Struct, kw_only=True):
     def move_first(self, step: Owed, resource: str, holder: str, params: Params) -> None:
         """Before a step ends an object, make its holder refer to another object."""
         self.moves[step.id].append(PlannedCall(operation="update", target=holder, params=params, resource=resource))
+
+    def end_first(self, step: Owed) -> str:
+        """Do a step that an earlier run owes before any other change, and return the id of the change that does it."""
+        change = _id_of_earlier(step)
+        self.first.add(change)
+        return change
 
     def note(self, change: Change) -> None:
         """Note a change that will owe a step once its object exists."""
@@ -153,13 +163,14 @@ class Settling(Struct, kw_only=True):
         held: defaultdict[str, int] = defaultdict(int)
         calls = 0
         changes = [*self._earlier(name), *(end_of(change) for change in self.of_changes.get(name, ()))]
-        in_use = self._in_use(change.stripe_id for change in changes)
+        in_use = self._in_use(changes)
         for change in changes:
             self.ends[change.id] = False
-            if change.stripe_id in in_use and not change.depends_on:
+            if (change.resource, change.stripe_id) in in_use and not change.depends_on:
                 held["held back: a row uses the object again; `state settle` drops the step"] += 1
                 continue
-            of_target = [referrer for call in change.calls for referrer in referrers.get(str(call.target), ())]
+            targets = [] if change.id in self.first else [str(call.target) for call in change.calls]
+            of_target = [referrer for target in targets for referrer in referrers.get(target, ())]
             rejected = next((r for r in of_target if r.is_planned and r.change_id is None), None)
             if rejected is not None:
                 held[f"held back: row [{rejected.key}] of `{rejected.sync}` refers to it and can't be sent"] += 1
@@ -181,13 +192,16 @@ class Settling(Struct, kw_only=True):
             notes=tuple(Note(text=text, rows=rows) for text, rows in held.items()),
         )
 
-    def _in_use(self, targets: Iterable[str | None]) -> frozenset[str]:
-        """Those of some objects that are currently a row's own object."""
+    def _in_use(self, ends: Iterable[Change]) -> frozenset[tuple[str, str]]:
+        """Those of the objects of some changes, by resource and id, that are currently a row's own object.
+
+        An id alone isn't enough: a coupon and a plan may have the same id of the user's own.
+        """
         rows = self.workspace.all(
-            "SELECT stripe_id FROM known_records WHERE NOT removed AND stripe_id IN (SELECT unnest($ids))",
-            {"ids": [target for target in targets if target is not None]},
+            "SELECT resource, stripe_id FROM known_records WHERE NOT removed AND stripe_id IN (SELECT unnest($ids))",
+            {"ids": [change.stripe_id for change in ends if change.stripe_id is not None]},
         )
-        return frozenset(stripe_id for (stripe_id,) in rows)
+        return frozenset(rows)
 
     def _earlier(self, sync: str) -> Iterator[Change]:
         mine = [step for step in self.earlier if step.sync == sync]
@@ -209,7 +223,7 @@ class Settling(Struct, kw_only=True):
         rows = self.workspace.all(
             """
             SELECT e.target, r.sync, r.key, any_value(p.change_id), count(p.sync) > 0, any_value(r.resource),
-                   coalesce(bool_or(p.ends), false)
+                   coalesce(bool_or(p.ends), false), bool_or(p.ends_first)
             FROM (SELECT sync, key, resource, unnest(string_split(refs, $separator)) AS id FROM known_records
                   WHERE refs IS NOT NULL AND NOT removed) AS r
             JOIN work.ending AS e ON e.target = r.id
@@ -219,10 +233,8 @@ class Settling(Struct, kw_only=True):
             {"separator": ID_SEPARATOR},
         )
         found: defaultdict[str, list[Referrer]] = defaultdict(list)
-        for target, sync, key, change, is_planned, resource, ends in rows:
-            found[target].append(
-                Referrer(sync=sync, key=key, change_id=change, is_planned=is_planned, resource=resource, ends=ends)
-            )
+        for target, *values in rows:
+            found[target].append(Referrer(**dict(zip(Referrer.__struct_fields__, values, strict=True))))
         return found
 
     def _targets(self) -> Iterator[str]:
@@ -249,8 +261,11 @@ def end_of(change: Change) -> Change:
 
 def settle_earlier(owed: Sequence[Owed]) -> Change:
     """The change that does the steps that earlier runs still owe for a row."""
-    id_ = f"{change_id(owed[-1].sync, owed[-1].key)}{OWED_EARLIER}"
-    return _settle(id_, owed, depends_on=(), reason=owed[-1].reason)
+    return _settle(_id_of_earlier(owed[-1]), owed, depends_on=(), reason=owed[-1].reason)
+
+
+def _id_of_earlier(step: Owed) -> str:
+    return f"{change_id(step.sync, step.key)}{OWED_EARLIER}"
 
 
 def _settle(id_: str, owed: Sequence[Owed], *, depends_on: tuple[str, ...], reason: str) -> Change:
