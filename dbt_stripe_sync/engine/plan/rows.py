@@ -236,6 +236,9 @@ class RowPlanner:
                     if isinstance(decision, Change | Reject) or decision is _LEFT or diff.key in waiting
                 ],
             )
+        unwritten = [diff for diff, decision in pairs if isinstance(decision, Keep) and decision.is_unwritten]
+        if unwritten and referrers.finalize(sync):
+            referrers.add_unwritten(sync, unwritten)
 
     def _add(self, change: Change) -> None:
         """Write a change to the plan."""
