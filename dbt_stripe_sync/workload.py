@@ -140,7 +140,9 @@ class Workload(Struct, frozen=True, kw_only=True):
         """The Stripe key in the environment. Raises `ConfigError` if it is missing or can't be used here."""
         key = check_key(os.environ.get(self.settings.api_key_env), self.settings.api_key_env)
         if is_live(key):
-            check_live(target=self.target, live_targets=self.settings.live_targets)
+            check_live(
+                target=self.target, live_targets=self.settings.live_targets, settings_file=self.dbt.settings_file
+            )
         return key
 
     @property
@@ -162,7 +164,7 @@ class Workload(Struct, frozen=True, kw_only=True):
     def address(self) -> str:
         """The address of Stripe. Raises `ConfigError` if a key must not be sent there."""
         named = self.options.stripe_url or os.environ.get("STRIPE_API_BASE") or self.settings.api_base
-        return check_address(named, self.settings.allowed_api_bases)
+        return check_address(named, self.settings.allowed_api_bases, settings_file=self.dbt.settings_file)
 
     def limits(self, *, livemode: bool) -> RateLimits:
         """The rate limits: a share of Stripe's limits, or those in the settings."""
@@ -311,7 +313,7 @@ def _check_log(dbt: DbtProject, settings: Settings) -> tuple[Problem, ...]:
     from dbt_stripe_sync.warehouse.registry import check_log
 
     problem = check_log(dbt.target)
-    return () if problem is None else (problem,)
+    return () if problem is None else (_in_settings(problem, dbt),)
 
 
 def _check_diff(dbt: DbtProject, settings: Settings, syncs: Iterable[Sync]) -> tuple[Problem, ...]:
@@ -325,7 +327,11 @@ def _check_diff(dbt: DbtProject, settings: Settings, syncs: Iterable[Sync]) -> t
     if problem is None:
         return ()
     is_ours = settings.diff == DiffPlace.WAREHOUSE.value
-    return (problem,) if is_ours else (replace(problem, where=asking[0].where.at_field("diff")),)
+    return (_in_settings(problem, dbt) if is_ours else replace(problem, where=asking[0].where.at_field("diff")),)
+
+
+def _in_settings(problem: Problem, dbt: DbtProject) -> Problem:
+    return replace(problem, where=replace(problem.where, file=dbt.settings_file))
 
 
 def _judge(

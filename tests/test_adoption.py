@@ -489,6 +489,7 @@ def test_beyond_max_reads_nothing_of_the_sync_is_sent_and_others_continue(busine
     assert ran.exit_code == 1
     assert "`people` needs at least " in ran.text
     assert "max_reads` " in ran.text
+    assert ("hint: raise `max_reads` in vars.stripe_sync" if of_project else "hint: raise the limit") in ran.text
     assert business.stripe.count("customer") == 250
     assert of_project or business.stripe.count("product") == 1
 
