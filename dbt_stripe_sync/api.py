@@ -63,11 +63,12 @@ class Project:
         self._clock = clock or SystemClock()
         # The totals of the last run, added up while its artifacts were written.
         self.summary: Summary | None = None
+        self._left_out: dict[str, str] = {}
 
     @cached_property
     def workload(self) -> Workload:
         """The project's syncs, checked. Raises `ConfigError`."""
-        return load_workload(self.options)
+        return load_workload(self.options, left_out=self._left_out)
 
     def check(self) -> list[Problem]:
         """Warnings about the project's syncs, including missing columns if the warehouse answers quickly.
@@ -83,7 +84,7 @@ class Project:
         Missing columns are reported together with other problems.
         """
         if "workload" not in self.__dict__:
-            self.workload = load_workload(self.options, look_further=look_further)
+            self.workload = load_workload(self.options, look_further=look_further, left_out=self._left_out)
         return self.workload
 
     def _load_with_key(self) -> Workload:
@@ -110,8 +111,11 @@ class Project:
             self.workload = load_workload(self.options, may_be_wrong=True)
 
     def build(self) -> None:
-        """Run `dbt build` for the synced models and their parents first. Raises `ConfigError`."""
-        build(self.options)
+        """Run `dbt build` for the synced models and their parents first. Raises `ConfigError`.
+
+        A synced model that dbt leaves out is held back until the next build.
+        """
+        self._left_out = build(self.options)
         self.__dict__.pop("workload", None)  # dbt has written another manifest
         self.__dict__.pop("state", None)
 

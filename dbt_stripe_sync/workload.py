@@ -21,7 +21,7 @@ from dbt_stripe_sync.dbt.listing import DbtLs
 from dbt_stripe_sync.dbt.manifest import Manifest, parse_models, read_manifest
 from dbt_stripe_sync.dbt.memory import recall
 from dbt_stripe_sync.dbt.misplaced import find_misplaced
-from dbt_stripe_sync.dbt.project import Chosen, read_project
+from dbt_stripe_sync.dbt.project import Chosen, dbt_variable, read_project
 from dbt_stripe_sync.dbt.run_results import read_run_results
 from dbt_stripe_sync.dbt.selection import Selection, select_syncs
 from dbt_stripe_sync.dbt.staleness import find_stale
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.dbt.project import DbtProject
     from dbt_stripe_sync.dbt.run_results import RunResults
+    from dbt_stripe_sync.model.nodes import ModelNode
     from dbt_stripe_sync.model.sync import Sync
     from dbt_stripe_sync.state.place import StatePlace
     from dbt_stripe_sync.stripe_api.catalog import Catalog
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     LookFurther = Callable[[DbtProject, Sequence[Sync]], Iterable[Problem]]
 
 MANIFEST = "manifest.json"
+# docs.getdbt.com/reference/global-configs/resource-type: they leave nodes out of a build, without an error.
+_LIMITING = ("RESOURCE_TYPES", "RESOURCE_TYPE", "EXCLUDE_RESOURCE_TYPES", "EXCLUDE_RESOURCE_TYPE")
 
 
 class ProjectOptions(Struct, frozen=True, kw_only=True):
@@ -234,12 +237,17 @@ def load_bare_workload(options: ProjectOptions) -> Workload:
 
 
 def load_workload(
-    options: ProjectOptions, *, look_further: LookFurther | None = None, may_be_wrong: bool = False
+    options: ProjectOptions,
+    *,
+    look_further: LookFurther | None = None,
+    may_be_wrong: bool = False,
+    left_out: Mapping[str, str] | None = None,
 ) -> Workload:
     """Discover the syncs of a dbt project.
 
     Raises `ConfigError` with every problem at once, including those that `look_further` finds in all syncs, as far as
     they could be read. With `may_be_wrong`, syncs with mistakes are left out instead, so that earlier runs can be read.
+    `left_out` is what `build` returned: those models are held back.
     """
     dbt = read_project(options.project_dir, options.chosen)
     settings, problems = parse_settings(dbt.settings, file=dbt.settings_file)
@@ -264,6 +272,7 @@ def load_workload(
     if any(problem.severity is Severity.ERROR for problem in problems):
         more = look_further(dbt, (*parsed.syncs, *parsed.broken)) if look_further is not None else ()
         raise ConfigError((*problems, *more))
+    held = {**({} if options.ignore_dbt_results else left_out or {}), **gate.held}
     ask_dbt = DbtLs(project=dbt, chosen=options.chosen, manifest=manifest)
     selected = select_syncs(parsed.syncs, manifest, dbt.root, options.selection(dbt.default_selector), ask_dbt)
     syncs = in_reference_order(selected.syncs)
@@ -286,7 +295,7 @@ def load_workload(
             for sync in parsed.syncs
         },
         known=frozenset((*(sync.name for sync in parsed.syncs), *parsed.disabled)),
-        held={sync.name: reason for sync in syncs if (reason := _reason_held(sync, gate.held))},
+        held={sync.name: reason for sync in syncs if (reason := _reason_held(sync, held))},
         warnings=tuple(warnings),
         doubts=tuple(find_doubts(gate.of(_models_of(syncs)), manifest)),
         other_target=other_target,
@@ -378,18 +387,37 @@ def load_manifest(options: ProjectOptions) -> tuple[DbtProject, Manifest]:
     return dbt, read_manifest(dbt.target_path / MANIFEST)
 
 
-def build(options: ProjectOptions) -> None:
-    """Run the user's `dbt build` for the synced models and all their parents. Raises `ConfigError`."""
+def build(options: ProjectOptions) -> dict[str, str]:
+    """Run the user's `dbt build` for the synced models and all their parents.
+
+    Returns the synced models that dbt left out, by their unique ids, with the reason. Raises `ConfigError`.
+    """
     dbt = read_project(options.project_dir, options.chosen)
     if not (dbt.target_path / MANIFEST).is_file():
         parse_project(dbt, options.chosen)
         if not (dbt.target_path / MANIFEST).is_file():
             raise ConfigError(_wrote_nothing(dbt))
-    built: set[str] = set()
+    asked: set[str] = set()
+    done: set[str] = set()
+    workload = load_workload(options)
     # dbt reads the project anew, so that its new manifest may have syncs of models that the one before lacked.
-    while models := sorted(_names_for_dbt(load_workload(options)) - built):
-        build_models(dbt, options.chosen, models)
-        built.update(models)
+    while models := sorted(_names_for_dbt(workload) - asked):
+        done |= build_models(dbt, options.chosen, models)
+        asked.update(models)
+        workload = load_workload(options)
+    return {
+        model.unique_id: _left_out(model)
+        for sync in workload.syncs
+        for model in sync.models
+        if model.unique_id not in done and model.materialized != "ephemeral"
+    }
+
+
+def _left_out(model: ModelNode) -> str:
+    """Why a model's rows may be older than the build: variables of the environment can keep dbt from building it."""
+    is_set = next((name for name in _LIMITING if dbt_variable(os.environ, name)), None)
+    why = f" (DBT_{is_set} is set)" if is_set is not None else ""
+    return f"`dbt build` left `{model.label}` out{why}, so its rows may be old"
 
 
 def _wrote_nothing(dbt: DbtProject) -> Problem:

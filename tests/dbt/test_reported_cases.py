@@ -350,3 +350,28 @@ def test_results_in_a_target_path_with_a_variable_of_vars_yml_are_remembered(pro
     assert (project.root / "out-dev" / "run_results.json").is_file()
     assert ran.exit_code == 1, ran.text
     assert "error[model-held]" in ran.text
+
+
+@pytest.mark.parametrize("dbt_user", ["1"], indirect=True)
+@pytest.mark.parametrize(
+    ("variable", "types"),
+    [("DBT_RESOURCE_TYPES", "test"), pytest.param("DBT_EXCLUDE_RESOURCE_TYPES", "model", marks=pytest.mark.slow)],
+)
+def test_run_build_holds_back_a_model_that_dbt_leaves_out(project, variable, types, monkeypatch):
+    """dbt 2 builds the model in spite of these variables."""
+    write(project, "models/m.sql", ROWS)
+    properties(project, models=[tagged("m")])
+    dbt(project, "build")
+    write(project, "models/m.sql", ROWS.replace("Ann", "Bob"))
+    monkeypatch.setenv(variable, types)
+
+    ran = project.cli("run", "--build")
+
+    assert ran.exit_code == 1
+    assert "error[model-held]: nothing is sent for `m_sync`: `dbt build` left `m` out" in ran.text
+    assert f"({variable} is set), so its rows may be old" in ran.text
+    assert project.stripe.count("product") == 0
+    monkeypatch.delenv(variable)
+    again = project.cli("run", "--build")
+    assert again.exit_code == 0, again.text
+    assert [product["name"] for product in project.stripe.objects("product")] == ["Bob"]
