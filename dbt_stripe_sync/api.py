@@ -181,7 +181,7 @@ class Project:
 
             async def work() -> Plan:
                 async with open_parts(self._load_with_key(), clock=self._clock, only_looks=True) as parts:
-                    if parts.state.is_copy:
+                    if parts.state.is_held:
                         _log().warning(HELD)
                     return await pipeline.make_plan(
                         self.workload, parts, options or PlanOptions(), progress or Silent(), path

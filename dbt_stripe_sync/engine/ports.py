@@ -195,8 +195,8 @@ class State(Protocol):
         ...
 
     @property
-    def is_copy(self) -> bool:
-        """Whether this is a copy of a state that a run holds. It lacks what that run sends in the meantime."""
+    def is_held(self) -> bool:
+        """Whether a run holds the state, so that this is a copy. It lacks what that run sends in the meantime."""
         ...
 
     def hash_marks(self) -> Mapping[str, HashMark]:

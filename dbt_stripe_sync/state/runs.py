@@ -244,7 +244,7 @@ def _entry(row: Mapping[str, Any], session: Session) -> RunEntry:
 
 def _was_killed(run_id: str, session: Session) -> bool:
     """Whether a run without an end was killed, which only the holder of the state's lock can tell."""
-    return not session.is_copy and run_id != session.run_id
+    return not session.is_held and run_id != session.run_id
 
 
 def _count_outcomes(session: Session, run_id: str) -> dict[str, int]:

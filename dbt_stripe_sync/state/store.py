@@ -100,9 +100,9 @@ class StateStore:
         return self._session.left
 
     @property
-    def is_copy(self) -> bool:
-        """Whether this is a copy, because a run holds the state itself."""
-        return self._session.is_copy
+    def is_held(self) -> bool:
+        """Whether a run holds the state itself, so that this is a copy."""
+        return self._session.is_held
 
     @property
     def state_id(self) -> str:
