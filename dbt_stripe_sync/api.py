@@ -17,7 +17,7 @@ from dbt_stripe_sync.alerts import alert_about_run, alerting_about_stops
 from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.interrupting import interruptible, run_until_done
 from dbt_stripe_sync.model.clock import SystemClock
-from dbt_stripe_sync.model.counting import counted
+from dbt_stripe_sync.model.counting import check_limit, counted
 from dbt_stripe_sync.model.errors import ConfigError
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.model.progress import Silent
@@ -250,7 +250,11 @@ class Project:
         )
 
     def show(self, sync: str, *, limit: int) -> Preview:
-        """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
+        """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key.
+
+        Raises `ValueError` for a negative `limit`.
+        """
+        check_limit(limit)
         from dbt_stripe_sync.look.preview import preview_rows
 
         check_target(self._load())

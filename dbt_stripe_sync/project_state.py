@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from dbt_stripe_sync.config.suggest import did_you_mean
 from dbt_stripe_sync.event_loop import run_to_end
+from dbt_stripe_sync.model.counting import check_limit
 from dbt_stripe_sync.model.errors import Location, Problem, StateError
 from dbt_stripe_sync.state.access import look_at_state, open_state
 from dbt_stripe_sync.wiring import open_parts
@@ -103,8 +104,10 @@ class ProjectState:
     def records(self, sync: str, *, limit: int | None = None) -> tuple[list[Record], int]:
         """The first records of a sync by key, and how many it has.
 
-        Raises `StateError`, too, if neither the state nor the project knows the sync.
+        Raises `StateError`, too, if neither the state nor the project knows the sync, and `ValueError` for a negative
+        `limit`.
         """
+        check_limit(limit)
         with self.look() as state:
             counts = {name: count for name, _, count in state.summary()}
             known = {*counts, *self._workload.known}
@@ -211,7 +214,8 @@ class ProjectState:
         return run_to_end(work())
 
     def runs(self, limit: int = 20) -> list[RunEntry]:
-        """The runs, newest first."""
+        """The runs, newest first. Raises `ValueError` for a negative `limit`."""
+        check_limit(limit)
         with self.look() as state:
             return state.runs(limit=limit)
 
