@@ -16,8 +16,9 @@ from msgspec.structs import replace
 from dbt_stripe_sync.alerts import alert_about_run, alerting_about_stops
 from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.interrupting import interruptible, run_until_done
+from dbt_stripe_sync.model.callers import check_limit
 from dbt_stripe_sync.model.clock import SystemClock
-from dbt_stripe_sync.model.counting import check_limit, counted
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import ConfigError
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.model.progress import Silent

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from dbt_stripe_sync.config.suggest import did_you_mean
 from dbt_stripe_sync.event_loop import run_to_end
-from dbt_stripe_sync.model.counting import check_limit
+from dbt_stripe_sync.model.callers import check_limit
 from dbt_stripe_sync.model.errors import Location, Problem, StateError
 from dbt_stripe_sync.state.access import look_at_state, open_state
 from dbt_stripe_sync.wiring import open_parts

@@ -14,9 +14,3 @@ def with_article(noun: str) -> str:
     Every Stripe resource that begins with a vowel letter is also pronounced with a vowel.
     """
     return f"{'an' if noun[:1] in 'aeio' else 'a'} {noun}"
-
-
-def check_limit(limit: int | None) -> None:
-    """Check how many things a caller asks for. Raises `ValueError` if that is negative."""
-    if limit is not None and limit < 0:
-        raise ValueError(f"`limit` is {limit}, and can't be negative")
