@@ -247,6 +247,10 @@ class State(Protocol):
         """The records of some rows by key, each with the run that wrote it last."""
         ...
 
+    def replaced_in(self, sync: str, key: str, former: str) -> str | None:
+        """The run that replaced an object of a row, or None if the state no longer knows it."""
+        ...
+
     def changed_twice(self, run_id: str, sync: str) -> AbstractSet[str]:
         """The rows of a sync that a run has changed more than once."""
         ...

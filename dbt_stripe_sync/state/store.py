@@ -295,6 +295,10 @@ class StateStore:
         """What a run did to the rows of a sync with some kinds of action, by key, read lazily."""
         return log.read_succeeded(self._session, run_id, sync, actions)
 
+    def replaced_in(self, sync: str, key: str, former: str) -> str | None:
+        """The run that replaced an object of a row, or None if the state no longer knows it."""
+        return log.find_replacing(self._session, sync, key, former)
+
     def changed_twice(self, run_id: str, sync: str) -> AbstractSet[str]:
         """The rows of a sync that a run has changed more than once."""
         return log.read_changed_twice(self._session, run_id, sync)
