@@ -25,7 +25,7 @@ from dbt_stripe_sync.model.progress import Silent
 from dbt_stripe_sync.model_columns import check_models, find_doubtful_columns, find_missing_columns
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.wiring import check_target, open_parts, opened_warehouse
-from dbt_stripe_sync.workload import ProjectOptions, Workload, build, load_manifest, load_workload
+from dbt_stripe_sync.workload import ProjectOptions, Workload, load_manifest, load_workload
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -116,7 +116,9 @@ class Project:
 
         A synced model that dbt leaves out is held back until the next build.
         """
-        self._left_out = build(self.options)
+        from dbt_stripe_sync.building import build_synced_models
+
+        self._left_out = build_synced_models(self.options)
         self.__dict__.pop("workload", None)  # dbt has written another manifest
         self.__dict__.pop("state", None)
 

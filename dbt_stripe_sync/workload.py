@@ -15,13 +15,12 @@ from dbt_stripe_sync.config.salt import SALT_VARIABLE, read_salt
 from dbt_stripe_sync.config.settings import Settings, parse_settings
 from dbt_stripe_sync.config.state_url import EXAMPLES, find_fault
 from dbt_stripe_sync.config.sync import parse_syncs
-from dbt_stripe_sync.dbt.command import build_models, parse_project
 from dbt_stripe_sync.dbt.gate import Evidence, Gate, find_doubts, find_failed_hooks, judge
 from dbt_stripe_sync.dbt.listing import DbtLs
 from dbt_stripe_sync.dbt.manifest import Manifest, parse_models, read_manifest
 from dbt_stripe_sync.dbt.memory import recall
 from dbt_stripe_sync.dbt.misplaced import find_misplaced
-from dbt_stripe_sync.dbt.project import Chosen, dbt_variable, read_project
+from dbt_stripe_sync.dbt.project import Chosen, read_project
 from dbt_stripe_sync.dbt.run_results import read_run_results
 from dbt_stripe_sync.dbt.selection import Selection, select_syncs
 from dbt_stripe_sync.dbt.staleness import find_stale
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.dbt.project import DbtProject
     from dbt_stripe_sync.dbt.run_results import RunResults
-    from dbt_stripe_sync.model.nodes import ModelNode
     from dbt_stripe_sync.model.sync import Sync
     from dbt_stripe_sync.state.place import StatePlace
     from dbt_stripe_sync.stripe_api.catalog import Catalog
@@ -47,8 +45,6 @@ if TYPE_CHECKING:
     LookFurther = Callable[[DbtProject, Sequence[Sync]], Iterable[Problem]]
 
 MANIFEST = "manifest.json"
-# docs.getdbt.com/reference/global-configs/resource-type: they leave nodes out of a build, without an error.
-_LIMITING = ("RESOURCE_TYPES", "RESOURCE_TYPE", "EXCLUDE_RESOURCE_TYPES", "EXCLUDE_RESOURCE_TYPE")
 
 
 class ProjectOptions(Struct, frozen=True, kw_only=True):
@@ -247,7 +243,7 @@ def load_workload(
 
     Raises `ConfigError` with every problem at once, including those that `look_further` finds in all syncs, as far as
     they could be read. With `may_be_wrong`, syncs with mistakes are left out instead, so that earlier runs can be read.
-    `left_out` is what `build` returned: those models are held back.
+    `left_out` gives a reason for each model that `run --build` asked for and dbt didn't build: it is held back.
     """
     dbt = read_project(options.project_dir, options.chosen)
     settings, problems = parse_settings(dbt.settings, file=dbt.settings_file)
@@ -385,53 +381,6 @@ def load_manifest(options: ProjectOptions) -> tuple[DbtProject, Manifest]:
     """The dbt project and its manifest, without its syncs. Raises `ConfigError`."""
     dbt = read_project(options.project_dir, options.chosen)
     return dbt, read_manifest(dbt.target_path / MANIFEST)
-
-
-def build(options: ProjectOptions) -> dict[str, str]:
-    """Run the user's `dbt build` for the synced models and all their parents.
-
-    Returns the synced models that dbt left out, by their unique ids, with the reason. Raises `ConfigError`.
-    """
-    dbt = read_project(options.project_dir, options.chosen)
-    if not (dbt.target_path / MANIFEST).is_file():
-        parse_project(dbt, options.chosen)
-        if not (dbt.target_path / MANIFEST).is_file():
-            raise ConfigError(_wrote_nothing(dbt))
-    asked: set[str] = set()
-    done: set[str] = set()
-    workload = load_workload(options)
-    # dbt reads the project anew, so that its new manifest may have syncs of models that the one before lacked.
-    while models := sorted(_names_for_dbt(workload) - asked):
-        done |= build_models(dbt, options.chosen, models)
-        asked.update(models)
-        workload = load_workload(options)
-    return {
-        model.unique_id: _left_out(model)
-        for sync in workload.syncs
-        for model in sync.models
-        if model.unique_id not in done and model.materialized != "ephemeral"
-    }
-
-
-def _left_out(model: ModelNode) -> str:
-    """Why a model's rows may be older than the build: variables of the environment can keep dbt from building it."""
-    is_set = next((name for name in _LIMITING if dbt_variable(os.environ, name)), None)
-    why = f" (DBT_{is_set} is set)" if is_set is not None else ""
-    return f"`dbt build` left `{model.label}` out{why}, so its rows may be old"
-
-
-def _wrote_nothing(dbt: DbtProject) -> Problem:
-    return Problem(
-        code="no-manifest",
-        summary="dbt has parsed the project, and wrote no manifest",
-        where=Location(file=str(dbt.target_path / MANIFEST)),
-        hint="unset DBT_WRITE_JSON, and remove `write_json` from `flags:` in dbt_project.yml",
-    )
-
-
-def _names_for_dbt(workload: Workload) -> set[str]:
-    """The synced models by their qualified names; a bare one means every version, and models of other packages."""
-    return {".".join(model.fqn) or model.name for sync in workload.syncs for model in sync.models}
 
 
 def _reason_held(sync: Sync, held: Mapping[str, str]) -> str | None:
