@@ -140,10 +140,13 @@ def _close(session: Session) -> None:
 
 
 def _keep_private(path: Path) -> None:
-    """Restrict a state file that others may read (a copy, or one that was created beforehand) to its owner."""
+    """Restrict a state file that others may read (a copy, or one that was created beforehand) to its owner.
+
+    One that its owner protects from writes stays protected.
+    """
     for file in (path, path.with_name(f"{path.name}.wal")):
-        if file.exists() and file.stat().st_mode & 0o077 and file.stat().st_uid == os.geteuid():
-            file.chmod(PRIVATE)
+        if file.exists() and (mode := file.stat().st_mode) & 0o077 and file.stat().st_uid == os.geteuid():
+            file.chmod(mode & PRIVATE)
 
 
 def _check_is_file(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import tempfile
 import time
@@ -92,6 +93,16 @@ def test_a_plan_of_a_state_that_cannot_be_written_is_sent_where_it_can(read_only
     assert planned.exit_code == 0, planned.text
     assert applied.exit_code == 0, applied.text
     assert sorted(customer["name"] for customer in read_only.stripe.objects("customer")) == ["Ann!", "Bob!", "Cem!"]
+
+
+def test_a_file_that_is_protected_from_writes_stays_protected(customers):
+    assert customers.cli().exit_code == 0
+    customers.state.chmod(0o444)
+
+    ran = customers.cli("runs")
+
+    assert ran.exit_code == 0, ran.text
+    assert stat.S_IMODE(customers.state.stat().st_mode) == 0o400
 
 
 def test_a_lock_file_that_names_a_process_is_reported(read_only):
