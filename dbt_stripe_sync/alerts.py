@@ -154,7 +154,7 @@ def _not_sent(alert: Alert, why: str) -> Problem:
     return Problem(
         code="alert-not-sent",
         summary=f"the alert to the address in {alert.url_env} was not sent: {why}",
-        where=Location(file="dbt_project.yml", field="vars.stripe_sync.alerts"),
+        where=Location(field="vars.stripe_sync.alerts"),
         hint=f"check the address in {alert.url_env}; the run itself is not affected",
         severity=Severity.WARNING,
     )

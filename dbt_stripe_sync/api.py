@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from dbt_stripe_sync.alerts import alert_about_run, alerting_about_stops
 from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.interrupting import interruptible, run_until_done
+from dbt_stripe_sync.model.callers import check_limit
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import ConfigError
@@ -24,7 +25,7 @@ from dbt_stripe_sync.model.progress import Silent
 from dbt_stripe_sync.model_columns import check_models, find_doubtful_columns, find_missing_columns
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.wiring import check_target, open_parts, opened_warehouse
-from dbt_stripe_sync.workload import ProjectOptions, Workload, build, load_manifest, load_workload
+from dbt_stripe_sync.workload import ProjectOptions, Workload, load_manifest, load_workload
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -63,11 +64,12 @@ class Project:
         self._clock = clock or SystemClock()
         # The totals of the last run, added up while its artifacts were written.
         self.summary: Summary | None = None
+        self._left_out: dict[str, str] = {}
 
     @cached_property
     def workload(self) -> Workload:
         """The project's syncs, checked. Raises `ConfigError`."""
-        return load_workload(self.options)
+        return load_workload(self.options, left_out=self._left_out)
 
     def check(self) -> list[Problem]:
         """Warnings about the project's syncs, including missing columns if the warehouse answers quickly.
@@ -83,7 +85,7 @@ class Project:
         Missing columns are reported together with other problems.
         """
         if "workload" not in self.__dict__:
-            self.workload = load_workload(self.options, look_further=look_further)
+            self.workload = load_workload(self.options, look_further=look_further, left_out=self._left_out)
         return self.workload
 
     def _load_with_key(self) -> Workload:
@@ -110,8 +112,13 @@ class Project:
             self.workload = load_workload(self.options, may_be_wrong=True)
 
     def build(self) -> None:
-        """Run `dbt build` for the synced models and their parents first. Raises `ConfigError`."""
-        build(self.options)
+        """Run `dbt build` for the synced models and their parents first. Raises `ConfigError`.
+
+        A synced model that dbt leaves out is held back until the next build.
+        """
+        from dbt_stripe_sync.building import build_synced_models
+
+        self._left_out = build_synced_models(self.options)
         self.__dict__.pop("workload", None)  # dbt has written another manifest
         self.__dict__.pop("state", None)
 
@@ -177,7 +184,7 @@ class Project:
 
             async def work() -> Plan:
                 async with open_parts(self._load_with_key(), clock=self._clock, only_looks=True) as parts:
-                    if parts.state.is_copy:
+                    if parts.state.is_held:
                         _log().warning(HELD)
                     return await pipeline.make_plan(
                         self.workload, parts, options or PlanOptions(), progress or Silent(), path
@@ -246,7 +253,11 @@ class Project:
         )
 
     def show(self, sync: str, *, limit: int) -> Preview:
-        """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
+        """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key.
+
+        Raises `ValueError` for a negative `limit`.
+        """
+        check_limit(limit)
         from dbt_stripe_sync.look.preview import preview_rows
 
         check_target(self._load())

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from dbt_stripe_sync.config.suggest import did_you_mean
 from dbt_stripe_sync.event_loop import run_to_end
+from dbt_stripe_sync.model.callers import check_limit
 from dbt_stripe_sync.model.errors import Location, Problem, StateError
 from dbt_stripe_sync.state.access import look_at_state, open_state
 from dbt_stripe_sync.wiring import open_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dbt_stripe_sync.engine.apply.rebuild import Rebuilt
@@ -94,12 +96,32 @@ class ProjectState:
                 )
             )
 
+    def summary(self) -> list[tuple[str, str, int]]:
+        """Each sync in the state with its resource and its number of records."""
+        with self.look() as state:
+            return state.summary()
+
+    def records(self, sync: str, *, limit: int | None = None) -> tuple[list[Record], int]:
+        """The first records of a sync by key, and how many it has.
+
+        Raises `StateError`, too, if neither the state nor the project knows the sync, and `ValueError` for a negative
+        `limit`.
+        """
+        check_limit(limit)
+        with self.look() as state:
+            counts = {name: count for name, _, count in state.summary()}
+            known = {*counts, *self._workload.known}
+            if sync not in known and not state.open_keys(sync):
+                raise StateError(_no_records(sync, known))
+            return list(state.list_records(sync, limit=limit)), counts.get(sync, 0)
+
     def record(self, sync: str, key: str) -> Record:
         """The record of one row."""
         with self.look() as state:
             record = state.record(sync, key)
             if record is None:
-                raise StateError(_no_record(sync, key) if _has_records(state, sync) else _no_records(sync))
+                known = _syncs_with_records(state)
+                raise StateError(_no_record(sync, key) if sync in known else _no_records(sync, known))
         return record
 
     def forget(self, sync: str, keys: Sequence[str] = (), *, every: bool = False) -> int:
@@ -111,13 +133,13 @@ class ProjectState:
         with self.open() as state:
             undecided = state.open_keys(sync)
             unknown = [key for key in keys if key not in undecided and state.record(sync, key) is None]
-            if unknown and not undecided and not _has_records(state, sync):
-                raise StateError(_no_records(sync))
+            if unknown and not undecided and sync not in (known := _syncs_with_records(state)):
+                raise StateError(_no_records(sync, known))
             if unknown:
                 raise StateError(_no_record(sync, key) for key in unknown)
             wanted = [*(record.key for record in state.list_records(sync)), *undecided] if every else keys
             if not wanted:
-                raise StateError(_no_records(sync))
+                raise StateError(_no_records(sync, _syncs_with_records(state)))
             return state.forget(sync, wanted)
 
     def settle(self, sync: str, key: str) -> tuple[Owed, ...]:
@@ -148,7 +170,7 @@ class ProjectState:
             if undecided:
                 raise StateError(map(_undecided, undecided))
             if old not in records:
-                raise StateError(_no_records(old))
+                raise StateError(_no_records(old, records))
             if new in records:
                 raise StateError(
                     Problem(
@@ -192,7 +214,8 @@ class ProjectState:
         return run_to_end(work())
 
     def runs(self, limit: int = 20) -> list[RunEntry]:
-        """The runs, newest first."""
+        """The runs, newest first. Raises `ValueError` for a negative `limit`."""
+        check_limit(limit)
         with self.look() as state:
             return state.runs(limit=limit)
 
@@ -239,8 +262,8 @@ class ProjectState:
             yield state
 
 
-def _has_records(state: StateStore, sync: str) -> bool:
-    return any(name == sync for name, _, _ in state.summary())
+def _syncs_with_records(state: StateStore) -> list[str]:
+    return [name for name, _, _ in state.summary()]
 
 
 def _no_record(sync: str, key: str) -> Problem:
@@ -261,10 +284,10 @@ def _undecided(sync: str) -> Problem:
     )
 
 
-def _no_records(sync: str) -> Problem:
+def _no_records(sync: str, known: Iterable[str]) -> Problem:
     return Problem(
         code="no-record",
         summary=f"the state has no records of a sync `{sync}`",
         where=Location(sync=sync),
-        hint="`dbt-stripe-sync state list` lists the syncs",
+        hint=f"{did_you_mean(sync, sorted(known))}`dbt-stripe-sync state list` lists the syncs",
     )

@@ -56,7 +56,8 @@ def open_diffs(workload: Workload, warehouse: Warehouse) -> RowDiffs | None:
 
 async def bring_up_to_date(workload: Workload, state: StateStore) -> tuple[Problem, ...]:
     """Write the hashes that the copy lacks. Problems are returned as warnings."""
-    return await HASHES.attempt(write_in_thread(_Writer(workload, state)))
+    writing = write_in_thread(_Writer(workload, state))
+    return await HASHES.attempt(writing, settings_file=workload.dbt.settings_file)
 
 
 class _Writer:

@@ -56,7 +56,7 @@ def check_log_wanted(workload: Workload) -> None:
             Problem(
                 code="no-log",
                 summary="this project keeps no log in the warehouse",
-                where=Location(file="dbt_project.yml", field="vars.stripe_sync"),
+                where=Location(file=workload.dbt.settings_file, field="vars.stripe_sync"),
                 hint="add `log: warehouse` under `vars: stripe_sync:`",
             )
         )
@@ -64,7 +64,9 @@ def check_log_wanted(workload: Workload) -> None:
 
 async def log_to_warehouse(workload: Workload, state: StateStore) -> tuple[Problem, ...]:
     """Write the log, if there should be one. Problems are returned as warnings."""
-    return () if workload.settings.log is None else await LOG.attempt(write_log(workload, state))
+    if workload.settings.log is None:
+        return ()
+    return await LOG.attempt(write_log(workload, state), settings_file=workload.dbt.settings_file)
 
 
 async def write_log(

@@ -42,21 +42,22 @@ class Writing(Struct, frozen=True, kw_only=True):
     setting: str
     later: str
 
-    async def attempt(self, writing: Coroutine[Any, Any, object]) -> tuple[Problem, ...]:
-        """Write; problems are returned as warnings."""
+    async def attempt(self, writing: Coroutine[Any, Any, object], *, settings_file: str) -> tuple[Problem, ...]:
+        """Write; problems are returned as warnings that name the file of the setting."""
         try:
             await writing
         except SyncError as error:
-            return tuple(self._not_written(problem) for problem in error.problems)
+            return tuple(self._not_written(problem, settings_file) for problem in error.problems)
         except Exception as error:  # noqa: BLE001 - what is written beside a run never fails it
-            return (self._not_written(Problem(code=f"{self.code}-failed", summary=type(error).__name__)),)
+            problem = Problem(code=f"{self.code}-failed", summary=type(error).__name__)
+            return (self._not_written(problem, settings_file),)
         return ()
 
-    def _not_written(self, problem: Problem) -> Problem:
+    def _not_written(self, problem: Problem, settings_file: str) -> Problem:
         return Problem(
             code=f"{self.code}-not-written",
             summary=f"{self.what} not written to the warehouse: {problem.summary}",
-            where=Location(file="dbt_project.yml", field=f"vars.stripe_sync.{self.setting}"),
+            where=Location(file=settings_file, field=f"vars.stripe_sync.{self.setting}"),
             hint=f"{problem.hint}; {self.later}" if problem.hint else self.later,
             severity=Severity.WARNING,
         )

@@ -143,7 +143,7 @@ async def opened_stripe(workload: Workload, clock: Clock) -> AsyncIterator[Strip
 
     key = workload.key
     account = workload.settings.account
-    check_organization(key, account)
+    check_organization(key, account, settings_file=workload.dbt.settings_file)
     patience = Patience(outage_seconds=workload.settings.outage_timeout)
     limits = workload.limits(livemode=is_live(key))
     gateway = Gateway(key, workload.address, limits, clock, account, patience=patience)

@@ -15,7 +15,6 @@ from dbt_stripe_sync.config.salt import SALT_VARIABLE, read_salt
 from dbt_stripe_sync.config.settings import Settings, parse_settings
 from dbt_stripe_sync.config.state_url import EXAMPLES, find_fault
 from dbt_stripe_sync.config.sync import parse_syncs
-from dbt_stripe_sync.dbt.command import build_models, parse_project
 from dbt_stripe_sync.dbt.gate import Evidence, Gate, find_doubts, find_failed_hooks, judge
 from dbt_stripe_sync.dbt.listing import DbtLs
 from dbt_stripe_sync.dbt.manifest import Manifest, parse_models, read_manifest
@@ -140,7 +139,9 @@ class Workload(Struct, frozen=True, kw_only=True):
         """The Stripe key in the environment. Raises `ConfigError` if it is missing or can't be used here."""
         key = check_key(os.environ.get(self.settings.api_key_env), self.settings.api_key_env)
         if is_live(key):
-            check_live(target=self.target, live_targets=self.settings.live_targets)
+            check_live(
+                target=self.target, live_targets=self.settings.live_targets, settings_file=self.dbt.settings_file
+            )
         return key
 
     @property
@@ -162,7 +163,7 @@ class Workload(Struct, frozen=True, kw_only=True):
     def address(self) -> str:
         """The address of Stripe. Raises `ConfigError` if a key must not be sent there."""
         named = self.options.stripe_url or os.environ.get("STRIPE_API_BASE") or self.settings.api_base
-        return check_address(named, self.settings.allowed_api_bases)
+        return check_address(named, self.settings.allowed_api_bases, settings_file=self.dbt.settings_file)
 
     def limits(self, *, livemode: bool) -> RateLimits:
         """The rate limits: a share of Stripe's limits, or those in the settings."""
@@ -232,12 +233,17 @@ def load_bare_workload(options: ProjectOptions) -> Workload:
 
 
 def load_workload(
-    options: ProjectOptions, *, look_further: LookFurther | None = None, may_be_wrong: bool = False
+    options: ProjectOptions,
+    *,
+    look_further: LookFurther | None = None,
+    may_be_wrong: bool = False,
+    left_out: Mapping[str, str] | None = None,
 ) -> Workload:
     """Discover the syncs of a dbt project.
 
     Raises `ConfigError` with every problem at once, including those that `look_further` finds in all syncs, as far as
     they could be read. With `may_be_wrong`, syncs with mistakes are left out instead, so that earlier runs can be read.
+    `left_out` gives a reason for each model that `run --build` asked for and dbt didn't build: it is held back.
     """
     dbt = read_project(options.project_dir, options.chosen)
     settings, problems = parse_settings(dbt.settings, file=dbt.settings_file)
@@ -262,6 +268,7 @@ def load_workload(
     if any(problem.severity is Severity.ERROR for problem in problems):
         more = look_further(dbt, (*parsed.syncs, *parsed.broken)) if look_further is not None else ()
         raise ConfigError((*problems, *more))
+    held = {**({} if options.ignore_dbt_results else left_out or {}), **gate.held}
     ask_dbt = DbtLs(project=dbt, chosen=options.chosen, manifest=manifest)
     selected = select_syncs(parsed.syncs, manifest, dbt.root, options.selection(dbt.default_selector), ask_dbt)
     syncs = in_reference_order(selected.syncs)
@@ -284,7 +291,7 @@ def load_workload(
             for sync in parsed.syncs
         },
         known=frozenset((*(sync.name for sync in parsed.syncs), *parsed.disabled)),
-        held={sync.name: reason for sync in syncs if (reason := _reason_held(sync, gate.held))},
+        held={sync.name: reason for sync in syncs if (reason := _reason_held(sync, held))},
         warnings=tuple(warnings),
         doubts=tuple(find_doubts(gate.of(_models_of(syncs)), manifest)),
         other_target=other_target,
@@ -311,7 +318,7 @@ def _check_log(dbt: DbtProject, settings: Settings) -> tuple[Problem, ...]:
     from dbt_stripe_sync.warehouse.registry import check_log
 
     problem = check_log(dbt.target)
-    return () if problem is None else (problem,)
+    return () if problem is None else (_in_settings(problem, dbt),)
 
 
 def _check_diff(dbt: DbtProject, settings: Settings, syncs: Iterable[Sync]) -> tuple[Problem, ...]:
@@ -325,7 +332,11 @@ def _check_diff(dbt: DbtProject, settings: Settings, syncs: Iterable[Sync]) -> t
     if problem is None:
         return ()
     is_ours = settings.diff == DiffPlace.WAREHOUSE.value
-    return (problem,) if is_ours else (replace(problem, where=asking[0].where.at_field("diff")),)
+    return (_in_settings(problem, dbt) if is_ours else replace(problem, where=asking[0].where.at_field("diff")),)
+
+
+def _in_settings(problem: Problem, dbt: DbtProject) -> Problem:
+    return replace(problem, where=replace(problem.where, file=dbt.settings_file))
 
 
 def _judge(
@@ -370,34 +381,6 @@ def load_manifest(options: ProjectOptions) -> tuple[DbtProject, Manifest]:
     """The dbt project and its manifest, without its syncs. Raises `ConfigError`."""
     dbt = read_project(options.project_dir, options.chosen)
     return dbt, read_manifest(dbt.target_path / MANIFEST)
-
-
-def build(options: ProjectOptions) -> None:
-    """Run the user's `dbt build` for the synced models and all their parents. Raises `ConfigError`."""
-    dbt = read_project(options.project_dir, options.chosen)
-    if not (dbt.target_path / MANIFEST).is_file():
-        parse_project(dbt, options.chosen)
-        if not (dbt.target_path / MANIFEST).is_file():
-            raise ConfigError(_wrote_nothing(dbt))
-    built: set[str] = set()
-    # dbt reads the project anew, so that its new manifest may have syncs of models that the one before lacked.
-    while models := sorted(_names_for_dbt(load_workload(options)) - built):
-        build_models(dbt, options.chosen, models)
-        built.update(models)
-
-
-def _wrote_nothing(dbt: DbtProject) -> Problem:
-    return Problem(
-        code="no-manifest",
-        summary="dbt has parsed the project, and wrote no manifest",
-        where=Location(file=str(dbt.target_path / MANIFEST)),
-        hint="unset DBT_WRITE_JSON, and remove `write_json` from `flags:` in dbt_project.yml",
-    )
-
-
-def _names_for_dbt(workload: Workload) -> set[str]:
-    """The synced models by their qualified names; a bare one means every version, and models of other packages."""
-    return {".".join(model.fqn) or model.name for sync in workload.syncs for model in sync.models}
 
 
 def _reason_held(sync: Sync, held: Mapping[str, str]) -> str | None:

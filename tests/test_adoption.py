@@ -145,6 +145,58 @@ def test_two_syncs_do_not_share_an_object(business):
     assert business.stripe.count("customer") == 1
 
 
+@pytest.mark.telling
+@pytest.mark.parametrize("taken", ["a@example.com", "A@Example.com"])
+def test_a_new_row_with_the_address_that_another_row_gives_up_gets_an_object_of_its_own(business, taken):
+    people(business, ("c5", "a@example.com", "A"), match=["email"])
+    run(business)
+    (first,) = business.stripe.objects("customer")
+    people(business, ("c5", "new@example.com", "A"), ("c1", taken, "B"), match=["email"])
+
+    run(business)
+
+    emails = {customer["id"]: customer["email"] for customer in business.stripe.objects("customer")}
+    assert emails.pop(first["id"]) == "new@example.com"
+    assert list(emails.values()) == [taken]
+
+
+def test_a_new_row_adopts_an_object_beside_that_of_a_row_that_gives_up_its_address(business):
+    people(business, ("c1", "a@example.com", "A"), match=["email"])
+    run(business)
+    found = person(business, "a@example.com")
+    people(business, ("c1", "new@example.com", "A"), ("c2", "a@example.com", "B"), match=["email"])
+
+    assert (changes(business)["c2"]["action"], changes(business)["c2"]["stripe_id"]) == ("adopt", found)
+
+
+def test_a_new_row_may_match_by_another_field_once_a_value_is_given_up(business):
+    """The object is found by the first field, so whether the second one finds another object isn't known yet."""
+    asked = {"fields": {**FIELDS, "metadata.team": "name"}, "match": ["metadata.team", "email"]}
+    people(business, ("c1", "a@example.com", "A"), **asked)
+    run(business)
+    found = person(business, "b@example.com")
+    people(business, ("c1", "a@example.com", "New"), ("c2", "b@example.com", "A"), **asked)
+
+    first = business.cli()
+    second = business.cli()
+
+    assert "already belongs to row [c1]" in first.text
+    assert second.exit_code == 0, second.text
+    assert {customer["id"]: customer["name"] for customer in business.stripe.objects("customer")}[found] == "A"
+    assert business.stripe.count("customer") == 2
+
+
+def test_a_row_whose_address_becomes_null_gives_nothing_up(business):
+    people(business, ("c1", "a@example.com", "A"), match=["email"])
+    run(business)
+    people(business, ("c1", None, "A"), ("c2", "a@example.com", "B"), match=["email"])
+
+    ran = business.cli()
+
+    assert "already belongs to row [c1]" in ran.text
+    assert business.stripe.count("customer") == 1
+
+
 def test_a_new_row_finds_its_object_in_a_later_sync_too(business):
     people(business, ("c1", "a@example.com", "A"), match=["email"])
     run(business)
@@ -437,6 +489,7 @@ def test_beyond_max_reads_nothing_of_the_sync_is_sent_and_others_continue(busine
     assert ran.exit_code == 1
     assert "`people` needs at least " in ran.text
     assert "max_reads` " in ran.text
+    assert ("hint: raise `max_reads` in vars.stripe_sync" if of_project else "hint: raise the limit") in ran.text
     assert business.stripe.count("customer") == 250
     assert of_project or business.stripe.count("product") == 1
 

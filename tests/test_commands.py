@@ -444,17 +444,36 @@ def test_a_sync_is_not_moved_to_itself(customers):
     assert "forget" not in ran.err
 
 
+@pytest.mark.telling
 @pytest.mark.parametrize(
-    "command", [("show", "customer", "1"), ("forget", "customer", "1"), ("forget", "customer", "--all")]
+    "command",
+    [
+        ("list", "customer"),
+        ("show", "customer", "1"),
+        ("forget", "customer", "1"),
+        ("forget", "customer", "--all"),
+        ("mv", "customer", "people"),
+    ],
 )
-def test_a_sync_without_records_is_reported_with_how_to_list_syncs(customers, command):
+def test_a_sync_without_records_is_reported_with_the_closest_name(customers, command):
     customers.cli()
 
     ran = customers.cli("state", *command)
 
     assert ran.exit_code == 2
-    assert "the state has no records of a sync `customer`" in ran.err
-    assert "hint: `dbt-stripe-sync state list` lists the syncs" in ran.err
+    assert ran.out == ""
+    assert "error[no-record]: the state has no records of a sync `customer`" in ran.err
+    assert "hint: did you mean `customers`? `dbt-stripe-sync state list` lists the syncs" in ran.text
+
+
+def test_a_sync_of_the_project_without_records_has_an_empty_list(customers):
+    customers.cli()
+    customers.rows("products", columns="id int, name text")
+    customers.sync("products", resource="product", key="id", fields={"name": "name"})
+
+    ran = customers.cli("state", "list", "products")
+
+    assert (ran.exit_code, ran.out.split()) == (0, ["key", "stripe_id", "status"]), ran.err
 
 
 def test_undo_without_a_state_creates_none(customers):

@@ -289,3 +289,58 @@ def test_a_retry_finalizes_only_what_it_sees_completely(billed):
     assert statuses.get("old", "draft") == "draft"
     found = {found["description"]: (found["status"], found["total"]) for found in billed.stripe.objects("invoice")}
     assert found == {"first": ("open", 1400), "new": ("open", 700)}
+
+
+@pytest.fixture
+def inserted(billed):
+    """A draft with two items whose sync only inserts: a rejected third one keeps it from being finalized."""
+    columns = "ref text, bill text, person int, cents text"
+    billed.rows("lines", ("L1", "B1", 1, "500"), ("L2", "B1", 1, "700"), ("L3", "B1", 1, "much"), columns=columns)
+    meta = billed.models["lines"]["meta"]["stripe_sync"]
+    billed.sync("lines", **meta, mode="insert")
+    billed.cli()
+    return billed
+
+
+def without_the_third(business, **cents):
+    """The lines without the rejected one, with other amounts."""
+    cases = " ".join(f"WHEN '{ref}' THEN '{amount}'" for ref, amount in cents.items())
+    business.table("lines", f"SELECT * REPLACE (CASE ref {cases} ELSE cents END AS cents) FROM lines WHERE ref <> 'L3'")
+
+
+def test_an_invoice_waits_for_an_item_that_changed_and_whose_sync_only_inserts(inserted):
+    without_the_third(inserted, L2=900)
+
+    waiting = inserted.cli()
+
+    (draft,) = inserted.stripe.objects("invoice")
+    assert "1 row: waits until its own row, and every row that refers to it, is sent" in waiting.text
+    assert draft["status"] == "draft"
+    without_the_third(inserted, L2=700)
+    back = inserted.cli()
+    assert back.exit_code == 0, back.text
+    assert totals(inserted) == [("open", 1200)]
+
+
+def test_a_changed_item_is_written_before_its_invoice_once_its_sync_may_update(inserted):
+    without_the_third(inserted, L2=900)
+    inserted.cli()
+    inserted.sync("lines", **{**inserted.models["lines"]["meta"]["stripe_sync"], "mode": "upsert"})
+
+    ran = inserted.cli()
+
+    assert ran.exit_code == 0, ran.text
+    assert totals(inserted) == [("open", 1400)]
+
+
+def test_an_invoice_that_changed_and_whose_sync_only_inserts_is_not_finalized(inserted):
+    without_the_third(inserted, L2=700)
+    meta = inserted.models["bills"]["meta"]["stripe_sync"]
+    terms = {"value": 60}
+    inserted.sync("bills", **{**meta, "mode": "insert", "fields": {**meta["fields"], "days_until_due": terms}})
+
+    waiting = inserted.cli()
+
+    (draft,) = inserted.stripe.objects("invoice")
+    assert "waits until its own row" in waiting.text
+    assert draft["status"] == "draft"

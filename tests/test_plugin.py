@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -85,6 +86,22 @@ def test_dbt_continues_even_if_its_plugin_interface_changed(capsys):
 
     assert left == {}
     assert "`dbt-stripe-sync parse` does" in capsys.readouterr().err
+
+
+def test_the_results_before_a_command_are_found_through_a_variable_in_vars_yml(customers, monkeypatch):
+    """As dbt 1.12 starts a command: the target folder still has the results of the previous one."""
+    flags = pytest.importorskip("dbt.flags")
+    root = customers.root
+    (root / "target").rename(root / "out-dev")
+    (root / "vars.yml").write_text("vars: {kind: dev}\n")
+    project = {"name": "shop", "version": "1.0", "profile": "shop", "target-path": "out-{{ var('kind') }}"}
+    (root / "dbt_project.yml").write_text(json.dumps(project))
+    monkeypatch.setattr(flags, "GLOBAL_FLAGS", SimpleNamespace(PROJECT_DIR=str(root), TARGET_PATH=None, VARS={}))
+    (plugin,) = dbt_stripe_sync.plugins
+
+    plugin(project_name="shop")
+
+    assert [*(root / ".stripe_sync" / "dbt_results").iterdir()]
 
 
 def test_without_dbt_there_is_no_plugin_and_no_error(monkeypatch):

@@ -137,3 +137,29 @@ def test_a_plan_whose_context_has_ended_says_so(project):
         with pytest.raises(SyncError) as error:
             use()
         assert error.value.problems[0].code == "no-plan"
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda project: project.state.runs(-1),
+        lambda project: project.state.records("customers", limit=-1),
+        lambda project: project.show("customers", limit=-1),
+    ],
+    ids=["runs", "records", "show"],
+)
+def test_a_negative_limit_is_the_callers_mistake_and_not_the_states(project, ask):
+    project.run()
+
+    with pytest.raises(ValueError, match="`limit` is -1, and can't be negative"):
+        ask(project)
+
+
+def test_the_state_lists_its_syncs_and_their_records(project):
+    project.run()
+
+    records, count = project.state.records("customers", limit=2)
+
+    assert project.state.summary() == [("customers", "customer", 3)]
+    assert ([record.key for record in records], count) == (["1", "2"], 3)
+    assert project.state.runs(0) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 
 import pytest
+from business import ROOT
 
 from dbt_stripe_sync.config.settings import parse_settings
 from dbt_stripe_sync.engine.apply.turns import turns_at
@@ -113,3 +115,40 @@ def test_retry_after_an_interrupted_run_names_the_command_that_sends_the_rest(pe
     assert people.cli("run", "--select", "people").exit_code == 0
     assert people.stripe.count("customer") == 70
     assert "interrupted" not in people.cli("retry").err
+
+
+@pytest.mark.parametrize(("name", "code"), [("TERM", 143), ("HUP", 129)])
+def test_a_signal_before_the_run_begins_ends_the_command_as_documented(customers, tmp_path, name, code):
+    """This dbt sends it while the run waits for its build."""
+    dbt = tmp_path / "dbt"
+    dbt.write_text(f"#!/bin/sh\nkill -{name} $PPID\n")
+    dbt.chmod(0o755)
+    options = ["--project-dir", str(customers.root), "--profiles-dir", str(customers.root)]
+    command = [
+        sys.executable,
+        "-m",
+        "dbt_stripe_sync",
+        "run",
+        "--build",
+        *options,
+        "--stripe-url",
+        customers.stripe.url,
+    ]
+    # What is started with `nohup`, as the tests may be, doesn't hear of a terminal that is closed.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        ended = subprocess.run(
+            ["sh", "-c", '"$@"; echo "exit $?"', "sh", *command],
+            env={**os.environ, "DBT_STRIPE_SYNC_DBT": str(dbt), "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert ended.stdout.splitlines()[-1] == f"exit {code}", ended.stdout + ended.stderr
+    assert (customers.stripe.writes(), customers.state.exists()) == ([], False)
+    page = (ROOT / "docs" / "commands.md").read_text().partition("## Exit codes")[2].partition("\n## ")[0]
+    assert str(code) in page

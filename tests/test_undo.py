@@ -625,3 +625,26 @@ def test_a_row_whose_last_change_is_unresolved_is_left_alone(business):
     assert "unresolved" in ran.err
     business.stripe.clear_faults()
     assert {body["name"] for body in business.stripe.objects("customer")} == {"Anna", "Bob"}
+
+
+@pytest.mark.telling
+@pytest.mark.parametrize("again", ["retry", "run"])
+def test_a_replacement_whose_old_object_a_later_run_archived_is_undone_by_its_own_run(business, again):
+    by_hand(business, "products", id="team", name="Team")
+    prices(business, ("team", "team", 100, "Team"))
+    run(business)
+    old = only(business, "price")["id"]
+    prices(business, ("team", "team", 200, "Team"))
+    business.stripe.inject(Fault.forbidden(count=None, method="POST", path="^/v1/prices/"))
+    assert business.cli().exit_code == 1
+    replaced = last_run(business)
+    business.stripe.clear_faults()
+    assert business.cli(again).exit_code == 0
+    archived = last_run(business)
+
+    of_later = undo(business, archived, exit_code=1)
+    undo(business, replaced)
+
+    assert f"{old} ended, which run {replaced} had left to do; `undo {replaced}` restores it" in of_later.text
+    assert {body["id"]: body["active"] for body in business.stripe.objects("price")}[old] is True
+    assert sum(body["active"] for body in business.stripe.objects("price")) == 1

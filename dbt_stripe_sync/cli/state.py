@@ -35,16 +35,15 @@ def state() -> None:
 def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, output: str | None) -> int:
     """List the syncs in the state, or the records of SYNC."""
     project.look_back()
-    with project.state.look() as store:
-        summary = store.summary()
-        records = [] if sync is None else list(store.list_records(sync, limit=limit))
     if sync is None:
+        summary = project.state.summary()
         rows = [{"sync": name, "resource": resource, "records": count} for name, resource, count in summary]
         _table(screen, rows, ("sync", "resource", "records"), output)
         return 0
+    records, total = project.state.records(sync, limit=limit)
     shown = [{"key": r.key, "stripe_id": r.stripe_id, "status": "removed" if r.removed else "live"} for r in records]
     _table(screen, shown, ("key", "stripe_id", "status"), output)
-    more = sum(count for name, _, count in summary if name == sync) - len(shown)
+    more = total - len(shown)
     if more > 0 and not screen.as_json(output) and not screen.is_quiet:
         screen.notes([f"… and {more:,} more; `--limit` shows more of them."])
     return 0

@@ -43,12 +43,13 @@ def find_dbt() -> Path:
     return Path(found).absolute()
 
 
-def build_models(project: DbtProject, chosen: Chosen, models: Sequence[str]) -> None:
+def build_models(project: DbtProject, chosen: Chosen, models: Sequence[str]) -> frozenset[str]:
     """Run `dbt build` for some models and all their parents; its output goes to stderr.
 
     With `--defer`, only the models are built, because dbt never defers what it is asked to build. An unbuilt parent is
     read from where the manifest in `--state` has it. A partly failed build is not an error here: its results hold back
-    what failed. Raises `ConfigError` if dbt could not start (`dbt-build-failed`).
+    what failed. Returns the unique ids of the nodes that it has results for. Raises `ConfigError` if dbt could not
+    start (`dbt-build-failed`).
     """
     selectors = models if chosen.defer else [f"+{model}" for model in models]
     arguments = ["build", "--select", *selectors, *(["--defer"] if chosen.defer else [])]
@@ -62,6 +63,8 @@ def build_models(project: DbtProject, chosen: Chosen, models: Sequence[str]) -> 
         raise ConfigError(
             Problem(code="dbt-build-failed", summary="`dbt build` could not run", hint="see its messages above")
         )
+    # With nothing to do, dbt 1.x leaves the results of its previous command.
+    return frozenset(read_run_results(results).statuses) if _written_at(results) != before else frozenset()
 
 
 def parse_project(project: DbtProject, chosen: Chosen) -> None:

@@ -61,7 +61,7 @@ def _remember_last_command() -> None:
 
     flags = get_flags()
     root = Path(flags.PROJECT_DIR or Path.cwd())
-    named = flags.TARGET_PATH or _named_target_path(root / "dbt_project.yml", getattr(flags, "VARS", None) or {})
+    named = flags.TARGET_PATH or _named_target_path(root, getattr(flags, "VARS", None) or {})
     target_path = root / (named or "target")
     results = target_path / "run_results.json"
     if results.is_file() and _mentions_syncs(target_path / "manifest.json"):
@@ -71,17 +71,21 @@ def _remember_last_command() -> None:
         remember(root, read_run_results(results))
 
 
-def _named_target_path(project: Path, variables: Mapping[str, Any]) -> str | None:
-    text = project.read_text(encoding="utf-8")
+def _named_target_path(root: Path, overrides: Mapping[str, Any]) -> str | None:
+    text = (root / "dbt_project.yml").read_text(encoding="utf-8")
     if "target-path" not in text:
         return None
     from dbt.clients.yaml_helper import load_yaml_text
 
-    named = str((load_yaml_text(text) or {}).get("target-path") or "")
+    raw = load_yaml_text(text) or {}
+    named = str(raw.get("target-path") or "")
     if "{{" in named:
+        from dbt_stripe_sync.dbt.project import read_variables, scoped_to
         from dbt_stripe_sync.dbt.rendering import Renderer
         from dbt_stripe_sync.model.errors import Location
 
+        declared, _ = read_variables(root, raw)
+        variables = {**declared, **scoped_to(declared, str(raw.get("name"))), **overrides}
         named = Renderer(env=os.environ, variables=variables).render(named, Location())
     return named or None
 

@@ -93,12 +93,12 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
         f"no {PROJECT_FILE} was found here",
         "go to your dbt project, or name it with `--project-dir`",
     )
-    declared, declared_in = _read_variables(root, raw)
+    declared, declared_in = read_variables(root, raw)
     overrides = _parse_variables(chosen.variables)
     renderer = Renderer(env=env, variables={**declared, **overrides})
     where = Location(file=PROJECT_FILE)
     name = str(renderer.render(raw.get("name"), where.at_field("name")) or "")
-    renderer.variables = variables = {**declared, **_scoped(declared, name), **overrides}
+    renderer.variables = variables = {**declared, **scoped_to(declared, name), **overrides}
     profile_name = (
         chosen.profile or dbt_variable(env, "PROFILE") or renderer.render(raw.get("profile"), where.at_field("profile"))
     )
@@ -138,7 +138,7 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
     )
 
 
-def _read_variables(root: Path, raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+def read_variables(root: Path, raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
     """The variables that a project declares, and the name of the file with them. Raises `ConfigError`."""
     declared = _as_names(raw.get("vars"), Location(file=PROJECT_FILE, field="vars"), "bad-project")
     file = root / VARS_FILE
@@ -325,7 +325,7 @@ def _parse_variables(text: str | None) -> Mapping[str, Any]:
     return value
 
 
-def _scoped(declared: Mapping[str, Any], project: str) -> Mapping[str, Any]:
+def scoped_to(declared: Mapping[str, Any], project: str) -> Mapping[str, Any]:
     """Variables that dbt_project.yml declares for this project only, under its name."""
     own = declared.get(project)
     return own if isinstance(own, dict) else {}

@@ -187,5 +187,5 @@ def _two_ways(name: str) -> Problem:
     return Problem(
         code="two-selections",
         summary=f"`--selector {name}` can't be combined with `--select` or `--exclude`",
-        hint="move them into the selector in selectors.yml",
+        hint="drop one of them (dbt 1.x would use `--selector` alone), or move the whole selection into selectors.yml",
     )

@@ -195,8 +195,8 @@ class State(Protocol):
         ...
 
     @property
-    def is_copy(self) -> bool:
-        """Whether this is a copy of a state that a run holds. It lacks what that run sends in the meantime."""
+    def is_held(self) -> bool:
+        """Whether a run holds the state, so that this is a copy. It lacks what that run sends in the meantime."""
         ...
 
     def hash_marks(self) -> Mapping[str, HashMark]:
@@ -245,6 +245,10 @@ class State(Protocol):
 
     def written(self, sync: str, keys: Sequence[str]) -> Mapping[str, tuple[Record, str]]:
         """The records of some rows by key, each with the run that wrote it last."""
+        ...
+
+    def replaced_in(self, sync: str, key: str, former: str) -> str | None:
+        """The run that replaced an object of a row, or None if the state no longer knows it."""
         ...
 
     def changed_twice(self, run_id: str, sync: str) -> AbstractSet[str]:

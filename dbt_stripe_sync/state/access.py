@@ -32,8 +32,8 @@ def look_at_state(
 ) -> Iterator[StateStore]:
     """Open the state for reading.
 
-    If a run holds it, this opens a copy, with `is_copy` set. Raises `StateError` as `open_state` does, and
-    `state-not-copied`; never `state-locked` because of a run.
+    If a run holds it, this opens a copy, with `is_held` set; also if it can't be written, such as one in a read-only
+    folder. Raises `StateError` as `open_state` does, and `state-not-copied`; never `state-locked` because of a run.
     """
     place = place if isinstance(place, StatePlace) else StatePlace(path=place)
     with looked_at(place, clock, wait_seconds, must_exist=must_exist) as session:

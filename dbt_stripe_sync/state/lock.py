@@ -49,6 +49,18 @@ def hold_lock(state: Path, *, now: datetime, wait_seconds: float) -> Iterator[No
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
+def names_holder(state: Path) -> bool:
+    """Whether the lock file names a process: it holds the lock, or was killed.
+
+    Only reads the file. To try the lock, even a reader would have to hold it for a moment, and a run that begins then
+    would fail.
+    """
+    try:
+        return state.with_name(f"{state.name}.lock").stat().st_size > 0
+    except OSError:
+        return False
+
+
 def _try_lock(file: IO[bytes]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

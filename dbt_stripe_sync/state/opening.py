@@ -1,4 +1,4 @@
-"""Locks, creates, opens and closes the state's file, or copies it if another run holds it."""
+"""Locks, creates, opens and closes the state's file, or copies it for reading if it can't be locked."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import duckdb
 
 from dbt_stripe_sync.model.errors import StateError
 from dbt_stripe_sync.state.compaction import close_without_values, fresh_path
-from dbt_stripe_sync.state.lock import LOCKED, hold_lock
+from dbt_stripe_sync.state.lock import LOCKED, hold_lock, names_holder
 from dbt_stripe_sync.state.memory import choose_megabytes, choose_threads
 from dbt_stripe_sync.state.migrations import migrate
 from dbt_stripe_sync.state.place import LEASED, StatePlace
-from dbt_stripe_sync.state.problems import cannot_open, cannot_write
+from dbt_stripe_sync.state.problems import READ_ONLY, cannot_open, cannot_write
 from dbt_stripe_sync.state.session import PRIVATE, Session
-from dbt_stripe_sync.state.snapshot import copied, place_for_copy, remove_old_copies
+from dbt_stripe_sync.state.snapshot import copied, copied_elsewhere, place_for_copy, remove_old_copies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,20 +31,26 @@ if TYPE_CHECKING:
 
 @contextmanager
 def looked_at(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist: bool = False) -> Iterator[Session]:
-    """A session for reading the state; if a run holds the state, of a copy. Raises `StateError`."""
+    """A session for reading the state; if a run holds the state or it can't be written, of a copy.
+
+    Raises `StateError`.
+    """
     with ExitStack() as stack:
         try:
             session = stack.enter_context(opened(place, clock, wait_seconds, must_exist=must_exist))
         except StateError as error:
-            path = _resolved(place.path)
-            if place.remote is not None and error.problems[0].code == LEASED:
+            path, code = _resolved(place.path), error.problems[0].code
+            if place.remote is not None and code == LEASED:
                 copy = stack.enter_context(_fetched(place.remote, path, clock, error))
-            elif error.problems[0].code == LOCKED and path.exists():
+            elif code == LOCKED and path.exists():
                 copy = stack.enter_context(copied(path))
+            elif place.remote is None and code == READ_ONLY and _is_readable(path):
+                copy = stack.enter_context(copied_elsewhere(path))
             else:
                 raise
             session = stack.enter_context(closing(Session(_connect(copy, place.memory_mb), path)))
             session.is_copy = True
+            session.is_held = code != READ_ONLY or names_holder(path)
             session.copy_of = place if place.remote is not None else None
             migrate(session.connection, copy)
         yield session
@@ -108,6 +114,10 @@ def opened(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist: 
         yield session
 
 
+def _is_readable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.R_OK)
+
+
 def check_creatable(path: Path) -> None:
     """Check that a state that doesn't exist yet can be created. Raises `StateError`."""
     folder = next(parent for parent in path.absolute().parents if parent.exists())
@@ -130,10 +140,13 @@ def _close(session: Session) -> None:
 
 
 def _keep_private(path: Path) -> None:
-    """Restrict a state file that others may read (a copy, or one that was created beforehand) to its owner."""
+    """Restrict a state file that others may read (a copy, or one that was created beforehand) to its owner.
+
+    One that its owner protects from writes stays protected.
+    """
     for file in (path, path.with_name(f"{path.name}.wal")):
-        if file.exists() and file.stat().st_mode & 0o077 and file.stat().st_uid == os.geteuid():
-            file.chmod(PRIVATE)
+        if file.exists() and (mode := file.stat().st_mode) & 0o077 and file.stat().st_uid == os.geteuid():
+            file.chmod(mode & PRIVATE)
 
 
 def _check_is_file(path: Path) -> None:

@@ -19,6 +19,7 @@ _FULL = ("no space left", "not enough space", "file too large", "disk quota")
 _NO_MEMORY = ("out of memory",)
 MOST_RUNS_SHOWN = 3
 DAMAGED = "state-damaged"
+READ_ONLY = "state-readonly"
 _FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -108,7 +109,7 @@ def cannot_write(path: Path, error: Exception) -> StateError:
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "permission denied"
         return StateError(
             Problem(
-                code="state-readonly",
+                code=READ_ONLY,
                 summary=f"the state can't be written: {reason}",
                 where=Location(file=str(path)),
                 hint="make its folder writable, or choose another place with `--state-path`",

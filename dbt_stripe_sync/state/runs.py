@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.codec import (
     decode_counts,
     decode_header,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from dbt_stripe_sync.model.change import Action
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.run import Outcome
     from dbt_stripe_sync.state.session import Session
@@ -80,6 +80,17 @@ def read_changed_twice(session: Session, run_id: str, sync: str) -> set[str]:
         "AND json_extract_string(change, '$.id') = sync || '/' || key GROUP BY key HAVING count(*) > 1"
     )
     return {row["key"] for row in session.rows(query, run=run_id, sync=sync, succeeded=Status.SUCCEEDED.value)}
+
+
+def find_replacing(session: Session, sync: str, key: str, former: str) -> str | None:
+    """The run that replaced the object `former` of a row."""
+    query = (
+        "SELECT run_id FROM outcomes WHERE sync = $sync AND key = $key AND status = $succeeded AND action = $replace "
+        "AND json_extract_string(change, '$.stripe_id') = $former ORDER BY finished_at DESC LIMIT 1"
+    )
+    values = {"succeeded": Status.SUCCEEDED.value, "replace": Action.REPLACE.value}
+    found = session.value(query, sync=sync, key=key, former=former, **values)
+    return None if found is None else str(found)
 
 
 def save_start(
@@ -244,7 +255,7 @@ def _entry(row: Mapping[str, Any], session: Session) -> RunEntry:
 
 def _was_killed(run_id: str, session: Session) -> bool:
     """Whether a run without an end was killed, which only the holder of the state's lock can tell."""
-    return not session.is_copy and run_id != session.run_id
+    return not session.is_held and run_id != session.run_id
 
 
 def _count_outcomes(session: Session, run_id: str) -> dict[str, int]:

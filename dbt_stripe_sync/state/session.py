@@ -69,8 +69,10 @@ class Session:
         self.connection = connection
         self.path = path
         self.is_open = True
-        # Whether this is a copy, because a run holds the state itself at `path`.
+        # Whether this is a copy of the state at `path`, because a run holds that or because it can't be written.
         self.is_copy = False
+        # Whether a run holds the state itself.
+        self.is_held = False
         # The original state, if this is a copy of one on an object store.
         self.copy_of: StatePlace | None = None
         # The run that this session has begun.
@@ -178,6 +180,8 @@ class Session:
 
     def _keep_private(self) -> None:
         """DuckDB recreates its write-ahead log after every checkpoint, with the umask's permissions."""
+        if self.is_copy:
+            return  # in a folder that only its owner may read
         try:
             if self._log.stat().st_mode & 0o077:
                 self._log.chmod(PRIVATE)

@@ -100,9 +100,9 @@ class StateStore:
         return self._session.left
 
     @property
-    def is_copy(self) -> bool:
-        """Whether this is a copy, because a run holds the state itself."""
-        return self._session.is_copy
+    def is_held(self) -> bool:
+        """Whether a run holds the state itself, so that this is a copy."""
+        return self._session.is_held
 
     @property
     def state_id(self) -> str:
@@ -294,6 +294,10 @@ class StateStore:
     def succeeded_in(self, run_id: str, sync: str, actions: AbstractSet[Action]) -> Iterator[Outcome]:
         """What a run did to the rows of a sync with some kinds of action, by key, read lazily."""
         return log.read_succeeded(self._session, run_id, sync, actions)
+
+    def replaced_in(self, sync: str, key: str, former: str) -> str | None:
+        """The run that replaced an object of a row, or None if the state no longer knows it."""
+        return log.find_replacing(self._session, sync, key, former)
 
     def changed_twice(self, run_id: str, sync: str) -> AbstractSet[str]:
         """The rows of a sync that a run has changed more than once."""

@@ -43,7 +43,7 @@ def _unnamed() -> Problem:
     return Problem(
         code="no-account",
         summary="the restricted key can't read its account, and the settings don't name it",
-        where=Location(file="dbt_project.yml", field="vars.stripe_sync.account"),
+        where=Location(field="vars.stripe_sync.account"),
         hint=f"add `account: acct_…` to vars.stripe_sync, or give the key the permission `{READ_ACCOUNT}` at "
         "https://dashboard.stripe.com/apikeys",
     )

@@ -36,15 +36,15 @@ def is_organization(key: str) -> bool:
     return found is not None and found["org"] is not None
 
 
-def check_organization(key: str, account: str | None) -> None:
+def check_organization(key: str, account: str | None, *, settings_file: str) -> None:
     """Check that an organization's key has an account to act for. Raises `ConfigError`."""
     if is_organization(key) and account is None:
         raise ConfigError(
             Problem(
                 code="no-account",
                 summary="the key is an organization's, and the settings don't name the account that it acts for",
-                where=Location(file="dbt_project.yml", field="vars.stripe_sync.account"),
-                hint="add `account: acct_…` to vars.stripe_sync in dbt_project.yml",
+                where=Location(file=settings_file, field="vars.stripe_sync.account"),
+                hint=f"add `account: acct_…` to vars.stripe_sync in {settings_file}",
             )
         )
 
@@ -74,14 +74,14 @@ def check_key(key: str | None, variable: str) -> str:
     return key
 
 
-def check_live(*, target: str, live_targets: tuple[str, ...]) -> None:
+def check_live(*, target: str, live_targets: tuple[str, ...], settings_file: str) -> None:
     """Check that a live key is used only with targets that the user has named. Raises `ConfigError`."""
     if target not in live_targets:
         named = (
             f"name one of the live targets with `--target` ({', '.join(live_targets)})"
             if live_targets
             else (
-                f"add `live_targets: [{target}]` to vars.stripe_sync in dbt_project.yml, if it should move real money"
+                f"add `live_targets: [{target}]` to vars.stripe_sync in {settings_file}, if it should move real money"
             )
         )
         raise ConfigError(
@@ -93,7 +93,7 @@ def check_live(*, target: str, live_targets: tuple[str, ...]) -> None:
         )
 
 
-def check_address(url: str | None, allowed: tuple[str, ...]) -> str:
+def check_address(url: str | None, allowed: tuple[str, ...], *, settings_file: str) -> str:
     """Return the address to call: Stripe, this machine, or one that the settings allow. Raises `ConfigError`."""
     if url is None:
         return OFFICIAL
@@ -118,7 +118,7 @@ def check_address(url: str | None, allowed: tuple[str, ...]) -> str:
             code="foreign-address",
             summary=summary,
             hint="leave it out for Stripe itself; if another address is meant, add it to `allowed_api_bases` in "
-            "vars.stripe_sync of dbt_project.yml",
+            f"vars.stripe_sync of {settings_file}",
         )
     )
 

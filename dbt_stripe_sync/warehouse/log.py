@@ -39,7 +39,7 @@ class Purpose(Struct, frozen=True, kw_only=True):
 
     def problem(self, code: str, summary: str, hint: str) -> WarehouseError:
         """A problem that prevents the write. `code` is appended to the prefix."""
-        where = Location(file="dbt_project.yml", field=f"vars.stripe_sync.{self.setting}")
+        where = Location(field=f"vars.stripe_sync.{self.setting}")
         return WarehouseError(Problem(code=f"{self.code}-{code}", summary=summary, where=where, hint=hint))
 
 

@@ -110,7 +110,7 @@ def check_log(target: Mapping[str, Any]) -> Problem | None:
     return Problem(
         code="log-not-supported",
         summary=f"the log can't be written to {what}",
-        where=Location(file="dbt_project.yml", field="vars.stripe_sync.log"),
+        where=Location(field="vars.stripe_sync.log"),
         hint="`log: warehouse` works with postgres, and with duckdb where the database is a file; remove the setting",
     )
 
@@ -134,7 +134,7 @@ def check_diff(target: Mapping[str, Any]) -> Problem | None:
     """Why the warehouse of a rendered profile output can't compare rows, or None."""
     name = str(target.get("type", "")).lower()
     path = str(target.get("path") or ":memory:")
-    where = Location(file="dbt_project.yml", field="vars.stripe_sync.diff")
+    where = Location(field="vars.stripe_sync.diff")
     if name in COMPARING and not (name == "duckdb" and (path == ":memory:" or is_remote(path))):
         return None
     what = "a DuckDB database that is not a local file" if name == "duckdb" else f"a profile of type `{name}`"

@@ -1,6 +1,9 @@
 """Settings of the whole project, in `vars.stripe_sync`."""
 
+import json
+
 import pytest
+from business import run_cli
 from yaml_project import text_of
 
 from dbt_stripe_sync.config.settings import Settings, parse_settings
@@ -128,3 +131,71 @@ def test_a_secret_in_any_setting_is_found_and_not_shown(raw):
 
     assert "secret-in-meta" in {problem.code for problem in problems}
     assert not any("abcdefgh" in text_of(problem) for problem in problems)
+
+
+def in_vars_yml(business, **settings):
+    """The settings in vars.yml, which dbt 1.12 and dbt 2 read."""
+    project = {"name": "shop", "version": "1.0", "profile": "shop"}
+    (business.root / "dbt_project.yml").write_text(json.dumps(project))
+    (business.root / "vars.yml").write_text(json.dumps({"vars": {"stripe_sync": settings}}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "command", "said"),
+    [
+        (
+            {"log": "warehouse"},
+            "sk_test_123456789",
+            ("parse",),
+            (
+                "error[log-not-supported]: the log can't be written to a DuckDB database that is not a local file "
+                "at vars.yml: vars.stripe_sync.log"
+            ),
+        ),
+        (
+            {"diff": "warehouse"},
+            "sk_test_123456789",
+            ("parse",),
+            (
+                "error[diff-not-supported]: rows can't be compared in a DuckDB database that is not a local file "
+                "at vars.yml: vars.stripe_sync.diff"
+            ),
+        ),
+        (
+            {},
+            "sk_test_123456789",
+            ("log", "write"),
+            "error[no-log]: this project keeps no log in the warehouse at vars.yml: vars.stripe_sync hint:",
+        ),
+        (
+            {},
+            "sk_live_123456789",
+            ("run",),
+            "or add `live_targets: [dev]` to vars.stripe_sync in vars.yml, if it should move real money",
+        ),
+        (
+            {},
+            "sk_org_test_12345678",
+            ("run",),
+            "at vars.yml: vars.stripe_sync.account hint: add `account: acct_…` to vars.stripe_sync in vars.yml",
+        ),
+        (
+            {"api_base": "https://stripe.example.com"},
+            "sk_test_123456789",
+            ("run",),
+            "add it to `allowed_api_bases` in vars.stripe_sync of vars.yml",
+        ),
+    ],
+    ids=["log", "diff", "no-log", "live", "organization", "address"],
+)
+def test_a_problem_with_a_setting_in_vars_yml_names_that_file(customers, monkeypatch, settings, key, command, said):
+    in_vars_yml(customers, **settings or {"concurrency": 4})
+    if settings.keys() & {"log", "diff"}:
+        customers.write_profile({"type": "duckdb", "path": ":memory:"})
+    monkeypatch.setenv("STRIPE_API_KEY", key)
+
+    ran = run_cli(*command, "--project-dir", str(customers.root), "--profiles-dir", str(customers.root))
+
+    assert ran.exit_code == 2
+    assert said in ran.text, ran.text
+    assert "dbt_project.yml" not in ran.text

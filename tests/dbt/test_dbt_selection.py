@@ -174,7 +174,7 @@ def test_a_selector_of_selectors_yml_cannot_be_combined(choose):
 
     assert text_of(error.value) == (
         "error[two-selections]: `--selector money` can't be combined with `--select` or `--exclude`\n  at \n\n"
-        "hint: move them into the selector in selectors.yml"
+        "hint: drop one of them (dbt 1.x would use `--selector` alone), or move the whole selection into selectors.yml"
     )
 
 

@@ -330,3 +330,48 @@ def test_results_in_a_rendered_target_path_are_remembered(project):
     assert (project.root / "out-dev" / "run_results.json").is_file()
     assert ran.exit_code == 1, ran.text
     assert "error[model-held]" in ran.text
+
+
+@pytest.mark.parametrize("dbt_user", [pytest.param("1", marks=pytest.mark.slow)], indirect=True)
+def test_results_in_a_target_path_with_a_variable_of_vars_yml_are_remembered(project):
+    """dbt 1.12 reads vars.yml before dbt_project.yml; earlier versions don't read it."""
+    write(project, "dbt_project.yml", json.dumps({**PROJECT, "target-path": "out-{{ var('kind', 'old') }}"}))
+    write(project, "vars.yml", "vars: {kind: dev}\n")
+    write(project, "models/m.sql", "select cast('x' || 'y' as int) as id, 'Ann' as name")
+    properties(project, models=[tagged("m")])
+
+    built, _ = project.run_dbt("build", plugin="1")
+    if (project.root / "out-old").exists():
+        pytest.skip("this dbt doesn't read vars.yml; DBT_STRIPE_SYNC_TEST_DBT1 can name dbt 1.12")
+    compiled, said = project.run_dbt("compile", plugin="1")
+    ran = project.cli("run")
+
+    assert (built, compiled) == (1, 0), said
+    assert (project.root / "out-dev" / "run_results.json").is_file()
+    assert ran.exit_code == 1, ran.text
+    assert "error[model-held]" in ran.text
+
+
+@pytest.mark.parametrize("dbt_user", ["1"], indirect=True)
+@pytest.mark.parametrize(
+    ("variable", "types"),
+    [("DBT_RESOURCE_TYPES", "test"), pytest.param("DBT_EXCLUDE_RESOURCE_TYPES", "model", marks=pytest.mark.slow)],
+)
+def test_run_build_holds_back_a_model_that_dbt_leaves_out(project, variable, types, monkeypatch):
+    """dbt 2 builds the model in spite of these variables."""
+    write(project, "models/m.sql", ROWS)
+    properties(project, models=[tagged("m")])
+    dbt(project, "build")
+    write(project, "models/m.sql", ROWS.replace("Ann", "Bob"))
+    monkeypatch.setenv(variable, types)
+
+    ran = project.cli("run", "--build")
+
+    assert ran.exit_code == 1
+    assert "error[model-held]: nothing is sent for `m_sync`: `dbt build` left `m` out" in ran.text
+    assert f"({variable} is set), so its rows may be old" in ran.text
+    assert project.stripe.count("product") == 0
+    monkeypatch.delenv(variable)
+    again = project.cli("run", "--build")
+    assert again.exit_code == 0, again.text
+    assert [product["name"] for product in project.stripe.objects("product")] == ["Bob"]

@@ -7,6 +7,7 @@ import pytest
 from dbt_stripe_sync.model.errors import ConfigError
 from dbt_stripe_sync.stripe_api.keys import OFFICIAL, check_address, check_key, check_live, is_live
 
+PROJECT = "dbt_project.yml"
 SECRET = "sk_live_51Abcdefghijk"
 
 
@@ -45,9 +46,9 @@ def test_line_breaks_around_a_mounted_key_are_stripped():
 
 
 def test_a_live_key_works_only_for_listed_targets():
-    check_live(target="prod", live_targets=("prod",))
+    check_live(target="prod", live_targets=("prod",), settings_file=PROJECT)
     with pytest.raises(ConfigError, match="live-key"):
-        check_live(target="dev", live_targets=("prod",))
+        check_live(target="dev", live_targets=("prod",), settings_file=PROJECT)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_a_live_key_works_only_for_listed_targets():
 )
 def test_a_live_key_on_another_target_is_reported_with_the_targets_that_allow_it(live_targets, hint):
     with pytest.raises(ConfigError) as refused:
-        check_live(target="dev", live_targets=live_targets)
+        check_live(target="dev", live_targets=live_targets, settings_file=PROJECT)
 
     assert hint in (refused.value.problems[0].hint or "")
 
@@ -73,11 +74,11 @@ def test_a_live_key_on_another_target_is_reported_with_the_targets_that_allow_it
     ],
 )
 def test_stripe_localhost_and_named_addresses_are_allowed(url):
-    assert check_address(url, ("https://stripe.example.com/",)) == url.rstrip("/")
+    assert check_address(url, ("https://stripe.example.com/",), settings_file=PROJECT) == url.rstrip("/")
 
 
 def test_the_default_address_is_stripes():
-    assert check_address(None, ()) == OFFICIAL == "https://api.stripe.com"
+    assert check_address(None, (), settings_file=PROJECT) == OFFICIAL == "https://api.stripe.com"
 
 
 @pytest.mark.parametrize(
@@ -98,4 +99,4 @@ def test_the_default_address_is_stripes():
 )
 def test_a_key_is_never_sent_to_an_unknown_host(url):
     with pytest.raises(ConfigError, match="foreign-address"):
-        check_address(url, ())
+        check_address(url, (), settings_file=PROJECT)

@@ -139,7 +139,7 @@ def test_an_unusable_proxy_is_reported_before_connecting(monkeypatch, proxy):
 )
 def test_an_invalid_address_is_rejected_without_being_shown(url):
     with pytest.raises(ConfigError, match="bad-address") as caught:
-        check_address(url, ())
+        check_address(url, (), settings_file="dbt_project.yml")
     assert "sk_test" not in str(caught.value)
 
 

@@ -324,4 +324,4 @@ def test_a_folder_on_a_full_disk_is_reported_as_full(tmp_path):
 
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
 
-    assert done.stdout == "the object store of the state can't be used (file too large)\n", done.stderr
+    assert done.stdout == "the folder of the state can't be used (file too large)\n", done.stderr

@@ -205,6 +205,19 @@ def test_a_row_that_returns_gets_its_lookup_key_back(prices):
     assert keys(prices) == {"starter": 100, "pro": 200}
 
 
+def test_a_row_that_returns_without_its_lookup_key_gives_it_up(prices):
+    write_prices(prices, ("a", "starter", 100), ("b", "pro", 200))
+    synced(prices)
+    write_prices(prices, ("b", "pro", 200))
+    synced(prices)
+    write_prices(prices, ("a", None, 100), ("b", "pro", 200))
+
+    synced(prices)
+
+    assert keys(prices) == {"pro": 200}
+    assert len(prices.living("price")) == 2
+
+
 def test_a_row_removed_with_ignore_gets_its_lookup_key_back_when_it_returns(prices):
     prices.business.models["prices"]["meta"]["stripe_sync"]["on_removed"] = "ignore"
     write_prices(prices, ("a", "starter", 100), ("b", "pro", 200))
@@ -683,3 +696,68 @@ def test_a_plan_whose_product_was_described_in_its_row_is_not_replaced_after_the
     synced(plans)
 
     assert plans.objects("plan") == before
+
+
+# ── ids that return before the object that has them has ended ────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def coupons_with_codes(coupons):
+    """Coupons with ids of their own, and promotion codes of them."""
+    coupons.sync(
+        "codes",
+        resource="promotion_code",
+        fields={
+            "promotion.type": {"value": "coupon"},
+            "promotion.coupon": {"sync": "coupons", "key": "coupon"},
+            "code": "code",
+            "metadata.row": "id",
+        },
+        on_removed="archive",
+    )
+    return coupons
+
+
+def write_both(shop, coupons, codes):
+    write_coupons(shop, *coupons)
+    shop.rows("codes", *codes, columns="id text, coupon text, code text")
+
+
+def offered(shop):
+    """Each code that a customer can redeem, with the id of its coupon."""
+    return {o["code"]: o["promotion"]["coupon"] for o in shop.living("promotion_code")}
+
+
+@pytest.mark.parametrize(
+    ("now", "code"),
+    [
+        ([("a", "ONE", 10), ("c", "TWO", 20)], ("x", "c", "SPRING")),
+        ([("a", "TWO", 20)], ("x", "a", "SUMMER")),
+    ],
+    ids=["a row under another key takes it", "a row that was there takes it"],
+)
+def test_the_id_of_a_removed_coupon_moves_although_its_promotion_code_follows(coupons_with_codes, now, code):
+    write_both(coupons_with_codes, [("a", "ONE", 10), ("b", "TWO", 20)], [("x", "b", "SPRING")])
+    synced(coupons_with_codes)
+    write_both(coupons_with_codes, now, [code])
+
+    synced(coupons_with_codes)
+
+    assert {c["id"]: c["percent_off"] for c in coupons_with_codes.objects("coupon")} == {
+        id_: pct for _, id_, pct in now
+    }
+    assert offered(coupons_with_codes) == {code[2]: "TWO"}
+
+
+def test_the_end_of_a_coupon_does_not_wait_because_a_plan_has_the_same_id(coupons, plans):
+    write_coupons(coupons, ("a", "TEN", 10))
+    plans.rows("plans", ("p", "TEN", 100), columns="id text, code text, cents int")
+    synced(coupons)
+    write_coupons(coupons, ("a", "HALF", 50))
+    coupons.stripe.inject(Fault.forbidden(count=None, method="DELETE", path="^/v1/coupons/"))
+    coupons.fails()
+    coupons.stripe.clear_faults()
+
+    synced(coupons)
+
+    assert [c["id"] for c in coupons.objects("coupon")] == ["HALF"]

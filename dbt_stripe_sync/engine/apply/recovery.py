@@ -130,7 +130,8 @@ def _find_created(intent: Intent, params: Params, existing: ExistingObjects, sta
     else:
         bodies = tuple(body for body in existing.listed(change.resource) if _matches(body, dict(params)))
     ids = [str(body["id"]) for body in bodies]
-    if (chosen := params.get("id")) in ids:
+    owed = {step.target for step in state.owed() if step.resource == change.resource}
+    if (chosen := params.get("id")) in ids and chosen not in owed:
         # The object that it replaced, or that its row had before, may have had the same id: it ended first.
         return str(chosen)
     # A replaced object, and one that ended before its row returned, have the same tag.

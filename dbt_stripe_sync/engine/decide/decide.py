@@ -201,7 +201,8 @@ def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, observed: Obser
     desired = _with_own_identifier(rules, diff, payload.params)
     is_same = same(diff.params, desired) and not any(refs_in(desired))
     if rules.sync.mode is Mode.INSERT and not (is_same and diff.kind is not Kind.RETURNED):
-        return Keep(note=Note(text="the row has changed since it was written, and the sync's mode is `insert`"))
+        note = Note(text="the row has changed since it was written, and the sync's mode is `insert`")
+        return Keep(note=note, is_unwritten=True)
     body = object_if_needed(rules, diff, observed)
     if isinstance(body, Ask | Reject):
         return body
@@ -220,7 +221,7 @@ def _decide_changed(
     rules: Rules, diff: RowDiff, payload: Payload, body: Mapping[str, Any] | None, observed: Observed
 ) -> Decision:
     """Decide on a row that asks for other parameters than its record has, or that came back."""
-    comparison = compare(without_lost_values(rules, diff), payload, rules.resource, rules.mapped)
+    comparison = compare(without_lost_values(rules, diff, payload.params), payload, rules.resource, rules.mapped)
     if comparison.uncleared:
         return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))
     if comparison.immutable:

@@ -69,9 +69,12 @@ def revival_calls(rules: Rules, diff: RowDiff, body: Mapping[str, Any] | None) -
     )
 
 
-def without_lost_values(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
-    """The row's parameters without unique values that another row took over while this one was gone."""
-    lost = {unique.parameter for unique in rules.lifecycle.uniques if unique.transfer is not None}
+def without_lost_values(rules: Rules, diff: RowDiff, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters in a row's record, without unique values that it wants again: another row may have taken them.
+
+    A value that the row no longer wants stays, so that it is cleared.
+    """
+    lost = {unique.parameter for unique in rules.lifecycle.uniques if unique.transfer is not None} & wanted.keys()
     if diff.kind is not Kind.RETURNED or not lost:
         return diff.params
     return {name: value for name, value in diff.params.items() if name not in lost}

@@ -204,9 +204,13 @@ class Reject(Struct, frozen=True, kw_only=True):
 
 
 class Keep(Struct, frozen=True, kw_only=True):
-    """The object and its record stay unchanged. `note` tells the user why, if that isn't obvious."""
+    """The object and its record stay unchanged. `note` tells the user why, if that isn't obvious.
+
+    `is_unwritten` says that the object differs from its row, and that the sync's mode keeps it that way.
+    """
 
     note: Note | None = None
+    is_unwritten: bool = False
 
 
 Decision: TypeAlias = "Change | Refresh | Reject | Keep | Ask"

@@ -34,14 +34,20 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.ports import Stripe
     from dbt_stripe_sync.engine.stage.staged import Staged
     from dbt_stripe_sync.engine.stage.workspace import Workspace
+    from dbt_stripe_sync.model.difference import RowDiff
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.fingerprints import Fingerprints
     from dbt_stripe_sync.model.lifecycle import Finish
     from dbt_stripe_sync.model.sync import Sync
 
 _REFERRERS = pa.schema(
-    [(name, pa.string()) for name in ("parent", "sync", "key", "change_id")] + [("ends", pa.bool_())]
+    [(name, pa.string()) for name in ("parent", "sync", "key", "change_id")]
+    + [("ends", pa.bool_()), ("ends_first", pa.bool_())]
 )
+_UNWRITTEN = pa.schema([(name, pa.string()) for name in ("parent", "sync", "key")])
+
+
+_NOT_SENT = (None, False, None)
 
 
 class Referrers(Struct, kw_only=True):
@@ -54,27 +60,43 @@ class Referrers(Struct, kw_only=True):
     def __post_init__(self) -> None:
         self.workspace.execute(
             "CREATE OR REPLACE TABLE work.referrers(parent VARCHAR, sync VARCHAR, key VARCHAR, "
-            "change_id VARCHAR, ends BOOLEAN)"
+            "change_id VARCHAR, ends BOOLEAN, ends_first BOOLEAN)"
         )
+        # Separate from the others, because an object of a sync that only inserts keeps no other object from ending.
+        self.workspace.execute("CREATE OR REPLACE TABLE work.unwritten(parent VARCHAR, sync VARCHAR, key VARCHAR)")
 
     def concern(self, sync: Sync) -> bool:
         """Whether a sync's rows refer to objects that this plan finalizes or ends."""
         return not self.parents.isdisjoint(sync.depends_on) or not self.ending().isdisjoint(sync.depends_on)
 
+    def finalize(self, sync: Sync) -> bool:
+        """Whether a sync's objects, or objects that its rows refer to, are finalized."""
+        return sync.name in self.parents or not self.parents.isdisjoint(sync.depends_on)
+
     def add(self, sync: Sync, rows: Sequence[tuple[str, str | None, Change | None]]) -> None:
         """Note rows by their key, their `$refs` and their change; None for a row that is not sent."""
         found = [
-            (parent, sync.name, key, change.id if change else None, change is not None and _ends(change))
+            (parent, sync.name, key, *((change.id, _ends(change), _ends_first(change)) if change else _NOT_SENT))
             for key, refs, change in rows
             for parent in ((refs or "").split(ID_SEPARATOR))
         ]
         self.workspace.insert("work.referrers", _REFERRERS, found)
 
+    def add_unwritten(self, sync: Sync, rows: Sequence[RowDiff]) -> None:
+        """Note rows that differ from their objects because of the sync's mode. Their own objects wait, too."""
+        found = [
+            (parent, sync.name, row.key)
+            for row in rows
+            for parent in (row.stripe_id, *(row.refs or "").split(ID_SEPARATOR))
+            if parent
+        ]
+        self.workspace.insert("work.unwritten", _UNWRITTEN, found)
+
     def add_unkeyed(self, staged: Staged) -> None:
         """Note rows without a key, which are not sent."""
         self.workspace.execute(
             f"INSERT INTO work.referrers SELECT unnest(string_split({quoted(REFS)}, {literal(ID_SEPARATOR)})), "
-            f"{literal(staged.sync.name)}, {quoted(KEY)}, NULL, false FROM {staged.table} "
+            f"{literal(staged.sync.name)}, {quoted(KEY)}, NULL, false, NULL FROM {staged.table} "
             f"WHERE {quoted(KEY)} IS NULL OR {quoted(KEY)} IN (SELECT key FROM {staged.duplicates})"
         )
 
@@ -82,7 +104,7 @@ class Referrers(Struct, kw_only=True):
         """Note rows that differ and that this plan doesn't compare, including rows to be removed."""
         refs = f"unnest(string_split(coalesce(s.{quoted(REFS)}, r.refs), {literal(ID_SEPARATOR)}))"
         self.workspace.execute(
-            f"INSERT INTO work.referrers SELECT {refs}, $sync, c.key, NULL, false FROM {staged.left_out} AS c "
+            f"INSERT INTO work.referrers SELECT {refs}, $sync, c.key, NULL, false, NULL FROM {staged.left_out} AS c "
             f"LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key "
             "LEFT JOIN (SELECT key, refs FROM known_records WHERE sync = $sync) AS r ON r.key = c.key "
             "WHERE c.kind <> 'removed' OR $removes",
@@ -107,10 +129,14 @@ class Referrers(Struct, kw_only=True):
         rows = self.workspace.all(
             """
             SELECT parent, list(change_id) FROM (
-                SELECT parent, change_id FROM work.referrers
+                WITH noted AS (
+                    SELECT parent, sync, key, change_id FROM work.referrers
+                    UNION ALL SELECT parent, sync, key, NULL FROM work.unwritten
+                )
+                SELECT parent, change_id FROM noted
                 UNION
                 SELECT unnest(string_split(r.refs, $separator)), p.change_id
-                FROM work.referrers AS p JOIN known_records AS r ON r.sync = p.sync AND r.key = p.key
+                FROM noted AS p JOIN known_records AS r ON r.sync = p.sync AND r.key = p.key
                 WHERE NOT r.removed
             ) WHERE parent <> '' GROUP BY parent
             """,
@@ -169,7 +195,9 @@ class Finalization(Struct, kw_only=True):
             bodies = await read_together(self._read_object(row["stripe_id"]) for row in left)
             self._take(list(zip(left, bodies, strict=True)))
         notes = (
-            (Note(text="waits for rows that refer to it and are not sent", rows=self.waiting),) if self.waiting else ()
+            (Note(text="waits until its own row, and every row that refers to it, is sent", rows=self.waiting),)
+            if self.waiting
+            else ()
         )
         self.writer.end_sync(self.lane, keep=True)
         return SyncCounts(
@@ -338,6 +366,11 @@ def reasons_to_wait(
             yield f"`{name}` is held back"
         elif name in unsettled:
             yield f"`{name}` has unresolved changes of an earlier run"
+
+
+def _ends_first(change: Change) -> bool | None:
+    """Whether a replacement ends the old object before it creates the new one; None for any other change."""
+    return change.ends_first if change.action is Action.REPLACE else None
 
 
 def _ends(change: Change) -> bool:

@@ -168,7 +168,7 @@ class PlanMaker:
 
     async def make(self) -> Plan:
         """Plan every sync, then connect their changes. Raises `SyncError`."""
-        self._problems += _unsettled(note_unsettled(self._workspace, self._state), is_copy=self._state.is_copy)
+        self._problems += _unsettled(note_unsettled(self._workspace, self._state), is_held=self._state.is_held)
         self._announce_reading_cost()
         for sync in self._scope.syncs:
             if self._options.only is None or sync.name in self._options.only:
@@ -333,16 +333,16 @@ class PlanMaker:
         return finishes_asked(self._lifecycle_of(sync).finishes, sync.options)
 
 
-def _unsettled(count: int, *, is_copy: bool) -> Sequence[Problem]:
+def _unsettled(count: int, *, is_held: bool) -> Sequence[Problem]:
     if not count:
         return ()
     are = "is" if count == 1 else "are"
-    how = f"{are} being sent by a run" if is_copy else f"of an earlier run {are} unresolved"
+    how = f"{are} being sent by a run" if is_held else f"of an earlier run {are} unresolved"
     return (
         Problem(
             code="unsettled",
             summary=f"{counted(count, 'change')} {how}; their rows are left out",
-            hint="plan again once that run has ended" if is_copy else "`dbt-stripe-sync run` settles them first",
+            hint="plan again once that run has ended" if is_held else "`dbt-stripe-sync run` settles them first",
             severity=Severity.WARNING,
         ),
     )

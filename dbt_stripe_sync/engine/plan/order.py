@@ -22,12 +22,13 @@ class Order(Struct, kw_only=True):
     """The dependencies among a plan's changes.
 
     `after` has the changes before each one, `end_first` the replacements whose old object must end before the new one
-    is created, and `withheld` why a change can't be part of the plan. `lost` are values of removed rows that another
-    row takes over.
+    is created, and `withheld` why a change can't be part of the plan. `at_once` are such ends that don't wait for what
+    the new object needs. `lost` are values of removed rows that another row takes over.
     """
 
     after: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     end_first: set[str] = field(default_factory=set)
+    at_once: set[str] = field(default_factory=set)
     withheld: dict[str, Problem] = field(default_factory=dict)
     lost: list[LostValue] = field(default_factory=list)
 
@@ -45,7 +46,17 @@ class Order(Struct, kw_only=True):
             return
         for part in end_first(change) if change.id in self.end_first else (change,):
             others = self.after.get(part.id, ())
-            yield replace(part, depends_on=tuple(dict.fromkeys((*part.depends_on, *others)))) if others else part
+            known = () if part.id in self.at_once else part.depends_on
+            is_same = not others and known is part.depends_on
+            yield part if is_same else replace(part, depends_on=tuple(dict.fromkeys((*known, *others))))
+
+    def end_at_once(self, replacement: str, before: str, *, is_split: bool) -> None:
+        """End the old object of a replacement before another change, without waiting for the new one."""
+        end = f"{replacement}{ENDS_FIRST}"
+        if not is_split:
+            self.end_first.add(replacement)
+        self.at_once.add(end)
+        self.after[before].append(end)
 
     def is_withheld(self, change: Change) -> bool:
         """Whether a change can't be part of the plan."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dbt_stripe_sync.model.change import ENDS_FIRST, OWED_EARLIER, Action, Change, change_id, row_of
+from dbt_stripe_sync.engine.plan.settling import id_of_earlier
+from dbt_stripe_sync.model.change import ENDS_FIRST, OWED_EARLIER, Action, Change, row_of
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.difference import Kind
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.change import Owed
     from dbt_stripe_sync.model.difference import RowDiff
-    from dbt_stripe_sync.model.lifecycle import Unique
+    from dbt_stripe_sync.model.lifecycle import Lifecycle, Unique
     from dbt_stripe_sync.model.params import Catalog, Resource
     from dbt_stripe_sync.model.sync import Sync
 
@@ -140,16 +141,16 @@ class Uniques:
             {"targets": [target for _, target in owed]},
         )
         taken = [(owed[resource, value], change) for resource, value, change in rows if (resource, value) in owed]
-        in_use = settling.in_use_now([step.target for step, _ in taken])
+        in_use = settling.in_use_now([step for step, _ in taken])
         for step, change in taken:
-            if step.target in in_use:
+            if (step.resource, step.target) in in_use:
                 continue  # the step is held back
             if (left := self._left_behind(step, settling)) is not None:
                 order.withheld.setdefault(change, _is_referred_to(change, step, left))
                 continue
-            settling.freed.add(step.target)
+            settling.freed.add((step.resource, step.target))
             for part in (change, f"{change}{ENDS_FIRST}") if change in order.end_first else (change,):
-                order.after[part].append(f"{change_id(step.sync, step.key)}{OWED_EARLIER}")
+                order.after[part].append(id_of_earlier(step))
 
     def _left_behind(self, step: Owed, settling: Settling) -> Referrer | None:
         """A row that refers to an object that a row owes to end, and that doesn't move to another one in this plan."""
@@ -168,19 +169,30 @@ def follow_or_withhold(settling: Settling, catalog: Catalog, order: Order) -> No
             if referrer.change_id is None:
                 order.withheld[change.id] = stays(change, referrer)
     _withhold_unfollowed(settling, catalog, referrers, order)
+    waited_for = order.first
     for change in settling.removed:
         lifecycle = catalog.resources[change.resource].lifecycle
-        breaking = [rule for rule in lifecycle.held_by if rule.together]
-        hard = {rule.resource for rule in (*lifecycle.ends_with_it, *breaking)}
         for referrer in referrers.get(str(change.stripe_id), ()):
-            would_break = change.gone and referrer.resource in hard
-            if referrer.change_id is None:
-                if referrer.is_planned or would_break:
-                    order.withheld[change.id] = stays(change, referrer)
-            elif would_break and not referrer.ends:
-                order.withheld[change.id] = ends_later(change, (referrer.resource, referrer.sync, referrer.key))
-            elif change.gone or not referrer.ends or referrer.resource in lifecycle.managed_by:
-                order.after[change.id].append(referrer.change_id)
+            _order_removal(change, referrer, lifecycle, order, is_waited_for=change.id in waited_for)
+
+
+def _order_removal(
+    change: Change, referrer: Referrer, lifecycle: Lifecycle, order: Order, *, is_waited_for: bool
+) -> None:
+    """Move or end one row's object before a removal to whose object it refers, or withhold the removal."""
+    breaking = [rule for rule in lifecycle.held_by if rule.together]
+    hard = {rule.resource for rule in (*lifecycle.ends_with_it, *breaking)}
+    would_break = change.gone and referrer.resource in hard
+    if referrer.change_id is None:
+        if referrer.is_planned or would_break:
+            order.withheld[change.id] = stays(change, referrer)
+    elif would_break and is_waited_for and referrer.ends_first is not None:
+        # The new object may need what this removal frees, so it can't exist before.
+        order.end_at_once(referrer.change_id, change.id, is_split=referrer.ends_first)
+    elif would_break and not referrer.ends:
+        order.withheld[change.id] = ends_later(change, (referrer.resource, referrer.sync, referrer.key))
+    elif change.gone or not referrer.ends or referrer.resource in lifecycle.managed_by:
+        order.after[change.id].append(referrer.change_id)
 
 
 def leave_for_next_run(syncs: Sequence[Sync], order: Order) -> None:

@@ -213,7 +213,7 @@ async def _compare(planning: Planning, rules: Rules, staged: Staged, counts: Dif
     A copy of the state lacks what the run that holds the state has sent since, but a plan made from a copy is never
     sent.
     """
-    if not planning.state.is_copy:
+    if not planning.state.is_held:
         await StaleStateCheck(planning.workspace, planning.stripe, planning.state).check(
             rules.sync,
             rules.resource,

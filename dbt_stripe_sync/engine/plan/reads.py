@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 _T = TypeVar("_T")
+_BY_PROJECT = "`max_reads` in vars.stripe_sync"
 _INCLUDED = "Stripe includes 500 reads for each transaction and at least 10,000 a month"
 
 
@@ -99,12 +100,12 @@ class Share(Struct, kw_only=True):
             where = sync.where.at_field("limits", "max_reads")
         else:
             limit = f"the project's `max_reads` is {self.by_project:,} for all of its syncs"
-            where = Location(file="dbt_project.yml", sync=sync.name, field="vars.stripe_sync.max_reads")
+            where = Location(sync=sync.name)
         return Problem(
             code="max-reads",
             summary=f"`{sync.name}` needs at least {counted(total, 'read')} of Stripe, and {limit}",
             where=where,
-            hint=f"raise the limit, or sync fewer rows; {_INCLUDED}",
+            hint=f"raise {'the limit' if self.by_project is None else _BY_PROJECT}, or sync fewer rows; {_INCLUDED}",
         )
 
 
@@ -113,6 +114,6 @@ def no_reads_left(change: Change, needed: str) -> Problem:
     return Problem(
         code="max-reads",
         summary=f"the project's `max_reads` is used up before it is known which {needed} this removal would affect",
-        where=Location(file="dbt_project.yml", sync=change.sync, field="vars.stripe_sync.max_reads", key=change.key),
-        hint=f"raise the limit; {_INCLUDED}",
+        where=Location(sync=change.sync, key=change.key),
+        hint=f"raise {_BY_PROJECT}; {_INCLUDED}",
     )

@@ -13,6 +13,7 @@ from dbt_stripe_sync.engine.decide.replace import end_first
 from dbt_stripe_sync.engine.decide.rules import NOTHING_SEEN, Decision, Keep, Observed, Refresh, Reject, Row, Rules
 from dbt_stripe_sync.engine.payload.builder import pending_id
 from dbt_stripe_sync.engine.plan.asking import decide_in_rounds
+from dbt_stripe_sync.engine.plan.given_up import without_given_up
 from dbt_stripe_sync.engine.stage.diff import read_differences
 from dbt_stripe_sync.model.change import Action, Change
 from dbt_stripe_sync.model.codec import canonical
@@ -25,6 +26,7 @@ from dbt_stripe_sync.model.sync import OnDrift
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dbt_stripe_sync.engine.decide.rules import Need
     from dbt_stripe_sync.engine.plan.shared import Planning
     from dbt_stripe_sync.engine.plan.tally import Tally
     from dbt_stripe_sync.engine.stage.diff import DiffCounts
@@ -92,12 +94,11 @@ class RowPlanner:
             self._claim(rows[key].diff, decision)
             return decision
 
-        rounds = decide_in_rounds(
-            observed,
-            decide_and_claim,
-            lambda asked, seen: self._planning.observing.answer(rules, asked, seen, self._found.notes),
-        )
-        async for fresh in rounds:
+        async def answer(asked: Mapping[str, Need], seen: Mapping[str, Observed]) -> Mapping[str, Observed]:
+            answers = await self._planning.observing.answer(rules, asked, seen, self._found.notes)
+            return without_given_up(self._planning.workspace, rules, self._staged, asked, answers)
+
+        async for fresh in decide_in_rounds(observed, decide_and_claim, answer):
             await self._planning.parent_limits.look_back(rules, fresh.values())
             decided |= {
                 key: self._planning.parent_limits.check(rules, key, decision) for key, decision in fresh.items()
@@ -236,6 +237,9 @@ class RowPlanner:
                     if isinstance(decision, Change | Reject) or decision is _LEFT or diff.key in waiting
                 ],
             )
+        unwritten = [diff for diff, decision in pairs if isinstance(decision, Keep) and decision.is_unwritten]
+        if unwritten and referrers.finalize(sync):
+            referrers.add_unwritten(sync, unwritten)
 
     def _add(self, change: Change) -> None:
         """Write a change to the plan."""

@@ -36,7 +36,8 @@ class Referrer(Struct, frozen=True, kw_only=True):
     """A row whose record refers to an object that will end.
 
     `change_id` is None if it isn't sent. `is_planned` says whether the plan has a change for the row, `ends` whether
-    that permanently ends its own object, a `resource`.
+    that permanently ends its own object, a `resource`. `ends_first` is None unless the change replaces that object; it
+    says whether the object ends before the new one is created.
     """
 
     sync: str
@@ -45,6 +46,7 @@ class Referrer(Struct, frozen=True, kw_only=True):
     is_planned: bool
     resource: str
     ends: bool
+    ends_first: bool | None = None
 
 
 class Settling(Struct, kw_only=True):
@@ -55,7 +57,8 @@ class Settling(Struct, kw_only=True):
     - `cutting_short` are removals that immediately affect another object, `in_use` those whose objects others may still
       need.
     - `ends` says of each change that does owed steps whether it is in the plan, once they are planned.
-    - `freed` are the objects of owed steps whose id a change of this plan takes, so that they end before it.
+    - `freed` are the objects of owed steps, by resource and id, whose id a change of this plan takes, so that they end
+      before it.
     - `users` are the resources that may need them, and `users_ending` the removals of such objects, by their row.
     """
 
@@ -69,7 +72,7 @@ class Settling(Struct, kw_only=True):
     cutting_short: list[Change] = field(default_factory=list)
     in_use: list[Change] = field(default_factory=list)
     ends: dict[str, bool] = field(default_factory=dict)
-    freed: set[str] = field(default_factory=set)
+    freed: set[tuple[str, str]] = field(default_factory=set)
     users: frozenset[str] = frozenset()
     users_ending: dict[tuple[str, str], Change] = field(default_factory=dict)
 
@@ -139,13 +142,16 @@ class Settling(Struct, kw_only=True):
         """The rows whose records refer to some objects, by the objects' ids."""
         return self._referrers(targets)
 
-    def in_use_now(self, targets: Sequence[str]) -> frozenset[str]:
-        """Those of some objects that are currently a row's own object."""
+    def in_use_now(self, steps: Sequence[Owed]) -> frozenset[tuple[str, str]]:
+        """The objects, by resource and id, that are a row's own although steps would end them.
+
+        An id alone isn't enough: a coupon and a plan may have the same id of the user's own.
+        """
         rows = self.workspace.all(
-            "SELECT stripe_id FROM known_records WHERE NOT removed AND stripe_id IN (SELECT unnest($ids))",
-            {"ids": list(targets)},
+            "SELECT resource, stripe_id FROM known_records WHERE NOT removed AND stripe_id IN (SELECT unnest($ids))",
+            {"ids": [step.target for step in steps]},
         )
-        return frozenset(stripe_id for (stripe_id,) in rows)
+        return frozenset(rows)
 
     def moving_to(self, changes: Sequence[Change]) -> Mapping[str, frozenset[tuple[str, str]]]:
         """The rows whose changes refer to the new objects of some replacements, by the replacement's id."""
@@ -167,7 +173,7 @@ class Settling(Struct, kw_only=True):
         held: defaultdict[str, int] = defaultdict(int)
         calls = 0
         changes = [*self._earlier(name), *(end_of(change) for change in self.of_changes.get(name, ()))]
-        in_use = self.in_use_now([step.target for step in self.earlier if step.sync == name])
+        in_use = self.in_use_now([step for step in self.earlier if step.sync == name])
         for planned in changes:
             self.ends[planned.id] = False
             change = planned if planned.depends_on else _without_ends_of(planned, in_use)
@@ -177,7 +183,7 @@ class Settling(Struct, kw_only=True):
                 continue
             targets = [str(call.target) for call in change.calls]
             # Rows that refer to an object whose id is taken move to the new one afterwards.
-            waits = self.freed.isdisjoint(targets)
+            waits = self.freed.isdisjoint(_target_of(change, call) for call in change.calls)
             of_target = [referrer for target in targets if waits for referrer in referrers.get(target, ())]
             rejected = next((r for r in of_target if r.is_planned and r.change_id is None), None)
             if rejected is not None:
@@ -220,7 +226,7 @@ class Settling(Struct, kw_only=True):
         rows = self.workspace.all(
             """
             SELECT e.target, r.sync, r.key, any_value(p.change_id), count(p.sync) > 0, any_value(r.resource),
-                   coalesce(bool_or(p.ends), false)
+                   coalesce(bool_or(p.ends), false), bool_or(p.ends_first)
             FROM (SELECT sync, key, resource, unnest(string_split(refs, $separator)) AS id FROM known_records
                   WHERE refs IS NOT NULL AND NOT removed) AS r
             JOIN work.ending AS e ON e.target = r.id
@@ -230,10 +236,8 @@ class Settling(Struct, kw_only=True):
             {"separator": ID_SEPARATOR},
         )
         found: defaultdict[str, list[Referrer]] = defaultdict(list)
-        for target, sync, key, change, is_planned, resource, ends in rows:
-            found[target].append(
-                Referrer(sync=sync, key=key, change_id=change, is_planned=is_planned, resource=resource, ends=ends)
-            )
+        for target, *values in rows:
+            found[target].append(Referrer(**dict(zip(Referrer.__struct_fields__, values, strict=True))))
         return found
 
     def _targets(self) -> Iterator[str]:
@@ -260,8 +264,12 @@ def end_of(change: Change) -> Change:
 
 def settle_earlier(owed: Sequence[Owed]) -> Change:
     """The change that does the steps that earlier runs still owe for a row."""
-    id_ = f"{change_id(owed[-1].sync, owed[-1].key)}{OWED_EARLIER}"
-    return _settle(id_, owed, depends_on=(), reason=owed[-1].reason)
+    return _settle(id_of_earlier(owed[-1]), owed, depends_on=(), reason=owed[-1].reason)
+
+
+def id_of_earlier(step: Owed) -> str:
+    """The id of the change that does the steps that earlier runs still owe for the row of a step."""
+    return f"{change_id(step.sync, step.key)}{OWED_EARLIER}"
 
 
 def _settle(id_: str, owed: Sequence[Owed], *, depends_on: tuple[str, ...], reason: str) -> Change:
@@ -292,7 +300,12 @@ def _settle(id_: str, owed: Sequence[Owed], *, depends_on: tuple[str, ...], reas
     )
 
 
-def _without_ends_of(change: Change, in_use: frozenset[str]) -> Change | None:
+def _target_of(change: Change, call: PlannedCall) -> tuple[str, str]:
+    """The object of one of a change's calls, by resource and id."""
+    return call.resource or change.resource, str(call.target)
+
+
+def _without_ends_of(change: Change, in_use: frozenset[tuple[str, str]]) -> Change | None:
     """The same steps without the ends of some objects, and without what comes before each; None if nothing is left."""
     kept: list[tuple[PlannedCall, str]] = []
     steps: list[tuple[PlannedCall, str]] = []
@@ -300,7 +313,7 @@ def _without_ends_of(change: Change, in_use: frozenset[str]) -> Change | None:
         steps.append((call, id_))
         # It begins with the name that the sync had then, and ends with a parameter for what comes before.
         if id_.endswith(f"!{call.target}"):
-            kept += [] if call.target in in_use else steps
+            kept += [] if _target_of(change, call) in in_use else steps
             steps = []
     kept += steps
     if len(kept) == len(change.calls):

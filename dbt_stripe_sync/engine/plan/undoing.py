@@ -184,7 +184,7 @@ class UndoMaker:
         if change.id.endswith(ENDS_FIRST):
             reason = f"{change.stripe_id} ended before a new object replaced it"
         elif change.id.endswith(OWED_EARLIER):
-            reason = f"{change.stripe_id} ended, which an earlier run had left to do"
+            reason = self._ended_later(change)
         elif not is_row(change) and not change.settles:
             reason = f"`{change.calls[-1].operation}` of {outcome.stripe_id} can't be reversed"
         elif is_row(change) and change.key in twice:
@@ -196,6 +196,13 @@ class UndoMaker:
         # The end of its old object is an outcome of its own, with the reason.
         is_second_part = f"{change.id}{ENDS_FIRST}" in change.depends_on
         return reason is None and is_row(change) and not is_second_part
+
+    def _ended_later(self, change: Change) -> str:
+        """Why the end of a replaced object isn't undone here: that is a part of undoing the run that replaced it."""
+        replaced_by = self._state.replaced_in(change.sync, change.key, str(change.stripe_id))
+        if replaced_by is None:
+            return f"{change.stripe_id} ended, which an earlier run had left to do"
+        return f"{change.stripe_id} ended, which run {replaced_by} had left to do; `undo {replaced_by}` restores it"
 
     async def _decide(self, rules: Rules, outcomes: Sequence[Outcome], tally: Tally) -> Mapping[str, Decision]:
         written = self._state.written(rules.sync.name, [outcome.change.key for outcome in outcomes])

@@ -184,7 +184,7 @@ class Objects(Struct):
         try:
             yield
         except (PermissionDeniedError, PermissionError) as error:
-            if is_about_time(str(error)):
+            if scheme != "file" and is_about_time(str(error)):
                 raise problems.wrong_clock(self.place) from None
             raise problems.refused(self.place, scheme, is_known=True) from None
         except UnauthenticatedError:
@@ -192,11 +192,13 @@ class Objects(Struct):
         except (NotSupportedError, NotImplementedError):
             raise problems.no_conditions(self.place) from None
         except (BaseError, OSError, ValueError) as error:
-            if is_about_expiry(str(error)):
+            # An error of a folder contains its path, which may look like any of the signs.
+            text = str(error) if scheme != "file" else ""
+            if is_about_expiry(text):
                 raise problems.expired(self.place, scheme) from None
-            if is_about_credentials(str(error)):
+            if is_about_credentials(text):
                 raise problems.refused(self.place, scheme, is_known=False) from None
-            if "NoSuchBucket" in str(error):
+            if "NoSuchBucket" in text:
                 raise problems.no_bucket(self.place) from None
             raise problems.unreachable(self.place, _reason(error)) from None
 
@@ -302,7 +304,7 @@ def open_objects(place: RemotePlace) -> Objects:
     except PermissionError:
         raise problems.refused(place, parts.scheme, is_known=True) from None
     except (BaseError, OSError, ValueError) as error:
-        if is_about_credentials(str(error)):
+        if parts.scheme != "file" and is_about_credentials(str(error)):
             raise problems.refused(place, parts.scheme, is_known=False) from None
         raise problems.unreachable(place, _reason(error)) from None
     return Objects(place=place, _store=store)

@@ -17,11 +17,22 @@ _CREDENTIALS = {
     "gs": "`GOOGLE_APPLICATION_CREDENTIALS`, or the machine's service account",
     "az": "`AZURE_STORAGE_ACCOUNT_NAME` with `AZURE_STORAGE_ACCOUNT_KEY` or `AZURE_STORAGE_SAS_TOKEN`, or the machine's"
     " managed identity",
-    "file": "the permissions of the folder",
 }
 # The code of the problem that the store gave no answer, or a server error.
 UNREACHABLE = "state-store-unreachable"
 _NEEDED = "read, write, list and delete objects there"
+_MOVED_AWAY = (
+    "move the folder away, put back a backup with `state import FOLDER`, and run `dbt-stripe-sync state rebuild`"
+)
+
+
+def _store(place: RemotePlace) -> str:
+    """What the state is on, for messages: a `file://` state has no bucket, credentials or network."""
+    return "the folder" if _is_folder(place) else "the object store"
+
+
+def _is_folder(place: RemotePlace) -> bool:
+    return place.url.startswith("file:")
 
 
 def _problem(code: str, place: RemotePlace, summary: str, hint: str) -> StateError:
@@ -40,6 +51,13 @@ def not_installed(place: RemotePlace) -> StateError:
 
 def refused(place: RemotePlace, scheme: str, *, is_known: bool) -> StateError:
     """The store rejects the credentials, or they lack a permission."""
+    if _is_folder(place):
+        return _problem(
+            "state-store-credentials",
+            place,
+            "the folder's permissions do not allow this",
+            "let this user read, write, list and delete files there",
+        )
     what = "does not allow this" if is_known else "does not accept the credentials, or there are none"
     return _problem(
         "state-store-credentials",
@@ -72,6 +90,13 @@ def wrong_clock(place: RemotePlace) -> StateError:
 
 def no_bucket(place: RemotePlace) -> StateError:
     """There is no such bucket, container or folder."""
+    if _is_folder(place):
+        return _problem(
+            "state-store-missing",
+            place,
+            "the folder of the state does not exist",
+            "mount it, or correct `state` in vars.stripe_sync (or `--state-url`), and run again",
+        )
     return _problem(
         "state-store-missing",
         place,
@@ -80,19 +105,31 @@ def no_bucket(place: RemotePlace) -> StateError:
     )
 
 
+def _check(place: RemotePlace) -> str:
+    if _is_folder(place):
+        return "check that it is a folder, that it is mounted, and that its disk has room"
+    return "check the network and the store's address and region"
+
+
 def unreachable(place: RemotePlace, reason: str) -> StateError:
     """The store gave no answer, or a server error."""
     return _problem(
         UNREACHABLE,
         place,
-        f"the object store of the state can't be used ({reason})",
-        "check the network and the store's address and region, and run again: nothing was sent that the state does not"
-        " know of",
+        f"{_store(place)} of the state can't be used ({reason})",
+        f"{_check(place)}, and run again: nothing was sent that the state does not know of",
     )
 
 
 def no_conditions(place: RemotePlace) -> StateError:
     """The store overwrites objects despite the condition."""
+    if _is_folder(place):
+        return _problem(
+            "state-store-conditions",
+            place,
+            "the folder's file system overwrites a file despite the condition, so it can't keep two runs apart",
+            "use a file system that can create a file only if it doesn't exist yet",
+        )
     return _problem(
         "state-store-conditions",
         place,
@@ -128,8 +165,9 @@ def wrong_digest(place: RemotePlace, name: str) -> StateError:
         "state-digest",
         place,
         f"`{name}` of the state is damaged or was replaced: its digest is not the one that was written",
-        "restore its previous version in the bucket if versioning is on; otherwise move the folder away, put back a"
-        " backup with `state import FOLDER`, and run `dbt-stripe-sync state rebuild`",
+        f"restore it from a backup of the folder; otherwise {_MOVED_AWAY}"
+        if _is_folder(place)
+        else f"restore its previous version in the bucket if versioning is on; otherwise {_MOVED_AWAY}",
     )
 
 
@@ -139,18 +177,21 @@ def incomplete(place: RemotePlace, name: str) -> StateError:
         "state-incomplete",
         place,
         f"`{name}` of the state is missing, and others build on it",
-        "exempt the folder from lifecycle rules and restore the object if the bucket keeps versions; otherwise move the"
-        " folder away, put back a backup with `state import FOLDER`, and run `dbt-stripe-sync state rebuild`",
+        f"restore it from a backup of the folder; otherwise {_MOVED_AWAY}"
+        if _is_folder(place)
+        else "exempt the folder from lifecycle rules and restore the object if the bucket keeps versions; otherwise"
+        f" {_MOVED_AWAY}",
     )
 
 
 def older_than_copy(place: RemotePlace, copy: str, known: int, found: int) -> StateError:
     """The store has less than this machine has already seen there: an older state was restored."""
+    newest = "files" if _is_folder(place) else "objects"
     return _problem(
         "state-store-older",
         place,
-        f"the object store holds an older state (entry {found:,}) than the copy on this machine (entry {known:,})",
-        f"restore the newest objects there; if the older state is meant, remove `{copy}` and run"
+        f"{_store(place)} holds an older state (entry {found:,}) than the copy on this machine (entry {known:,})",
+        f"restore the newest {newest} there; if the older state is meant, remove `{copy}` and run"
         " `dbt-stripe-sync state rebuild`",
     )
 
@@ -160,7 +201,7 @@ def not_moved(place: RemotePlace, local: str) -> StateError:
     return _problem(
         "state-not-moved",
         place,
-        f"the object store has no state yet, and there is a local one: `{local}`",
+        f"{_store(place)} has no state yet, and there is a local one: `{local}`",
         f"move it: `dbt-stripe-sync state export FOLDER --state-path {local}`, then `dbt-stripe-sync state import"
         " FOLDER`; if it is not wanted, move the file away",
     )
