@@ -11,6 +11,7 @@ from dbt_stripe_sync.cli.completing import complete_sync
 from dbt_stripe_sync.cli.look import OUTPUT
 from dbt_stripe_sync.cli.options import COUNT, FOLDER, with_project
 from dbt_stripe_sync.model.counting import counted
+from dbt_stripe_sync.model.tag import further_objects
 from dbt_stripe_sync.report import tables
 from dbt_stripe_sync.report.owed_text import describe_owed
 
@@ -151,10 +152,16 @@ def rebuild(project: Project, screen: Screen, *, output: str | None) -> int:
     Changes nothing in Stripe.
     """
     found = project.state.rebuild()
-    status = 1 if any(sync.skipped or sync.unknown_rows for sync in found) else 0
+    status = 1 if any(sync.skipped or sync.unknown_rows or sync.further for sync in found) else 0
     if screen.as_json(output):
         for sync in found:
-            line = {"sync": sync.sync, "records": sync.records, "unknown": sync.unknown_rows, "skipped": sync.skipped}
+            line = {
+                "sync": sync.sync,
+                "records": sync.records,
+                "unknown": sync.unknown_rows,
+                "further": sync.further,
+                "skipped": sync.skipped,
+            }
             screen.lines([orjson.dumps(line).decode()])
         return status
     rows = [
@@ -167,6 +174,7 @@ def rebuild(project: Project, screen: Screen, *, output: str | None) -> int:
         for sync in found
     ]
     screen.lines(tables.render_table(("sync", "records", "note"), rows, width=screen.width))
+    screen.notes([f"`{sync.sync}`: {further_objects(sync.further)}." for sync in found if sync.further])
     return status
 
 

@@ -761,3 +761,41 @@ def test_the_end_of_a_coupon_does_not_wait_because_a_plan_has_the_same_id(coupon
     synced(coupons)
 
     assert [c["id"] for c in coupons.objects("coupon")] == ["HALF"]
+
+
+# ── a lost state and several objects of one row ──────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def price_twice(prices):
+    """A price that a killed run has replaced and not ended, and whose state is lost."""
+    write_prices(prices, ("a", "starter", 100))
+    synced(prices)
+    (old,) = prices.living("price")
+    write_prices(prices, ("a", "starter", 110))
+    prices.stripe.inject(Fault.forbidden(count=None, method="POST", path="^/v1/prices/"))
+    prices.fails()
+    prices.stripe.clear_faults()
+    prices.business.state.unlink()
+    return prices, old["id"]
+
+
+def test_a_rebuild_names_the_objects_in_use_whose_row_has_a_newer_one(price_twice):
+    prices, old = price_twice
+
+    ran = prices.run("state", "rebuild")
+
+    assert ran.exit_code == 1
+    assert f"{old} is in use, too, and has the tag of a row with a newer object: end it in Stripe" in ran.text
+    synced(prices)
+    assert keys(prices) == {"starter": 110}
+
+
+def test_a_run_that_adopts_a_rows_newest_object_names_the_others_in_use(price_twice):
+    prices, old = price_twice
+
+    ran = prices.succeeds()
+
+    assert f"{old} is in use, too, and has the tag of a row with a newer object: end it in Stripe" in ran.text
+    prices.hand.v1.prices.update(old, {"active": False, "metadata": {"dbt_stripe_sync": ""}})
+    prices.check_settled()

@@ -39,12 +39,14 @@ _DIGEST = "sha256:"
 class Rebuilt(Struct, frozen=True, kw_only=True):
     """The result for one sync: the numbers of restored records and of objects whose row is unknown.
 
-    `skipped` is the reason if the sync's objects can't be listed or have no tag.
+    `further` has the ids of objects in use whose row has a newer one: a run that should end them was killed, or someone
+    has copied them. `skipped` is the reason if the sync's objects can't be listed or have no tag.
     """
 
     sync: str
     records: int = 0
     unknown_rows: int = 0
+    further: tuple[str, ...] = ()
     skipped: str | None = None
 
 
@@ -58,6 +60,7 @@ class _SyncObjects(Struct):
     living: set[str] = field(default_factory=set)
     ranks: dict[str, tuple[bool, bool, int]] = field(default_factory=dict)
     unknown_rows: int = 0
+    in_use: dict[str, list[str]] = field(default_factory=dict)
 
     def lacks(self, record: Record, known: str | None) -> bool:
         """Whether the state has no record for the key, or one for an object that has been replaced since."""
@@ -107,7 +110,13 @@ def _write(objects: _SyncObjects, state: State, former: AbstractSet[str], run_id
         state.put_records(missing, run_id)
     if objects.former:
         state.add_former_ids(objects.former)
-    return Rebuilt(sync=name, records=len(missing), unknown_rows=objects.unknown_rows)
+    further = (
+        stripe_id
+        for key, ids in objects.in_use.items()
+        for stripe_id in ids
+        if stripe_id != objects.kept[key].stripe_id
+    )
+    return Rebuilt(sync=name, records=len(missing), unknown_rows=objects.unknown_rows, further=tuple(further))
 
 
 def _with_former_refs(record: Record, former: AbstractSet[str]) -> Record:
@@ -144,7 +153,10 @@ def _assign(body: Mapping[str, Any], by_tag: Mapping[str, _SyncObjects], resourc
     stripe_id = str(body["id"])
     # A replaced object may still have the tag, because an earlier version left it or a run was killed before it removed
     # it. So the row's object is the newest one in use. Ended objects come from separate lists.
-    rank = (not removed, body.get("status") not in objects.lifecycle.ended, created_at(body))
+    has_not_ended = body.get("status") not in objects.lifecycle.ended
+    if not removed and has_not_ended:
+        objects.in_use.setdefault(key, []).append(stripe_id)
+    rank = (not removed, has_not_ended, created_at(body))
     if rank > objects.ranks.get(key, _NONE):
         before = objects.kept.get(key)
         objects.kept[key] = _record(objects.sync, key, body, resource, removed=removed)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from dbt_stripe_sync.engine.decide.choose import has_ended
 from dbt_stripe_sync.engine.decide.rules import (
     NOTHING_SEEN,
     FindObjects,
@@ -35,6 +36,7 @@ from dbt_stripe_sync.model.objects import TAG_FIELD, object_value
 from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
 from dbt_stripe_sync.model.sync import PART_SEPARATOR
+from dbt_stripe_sync.model.tag import further_objects
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -141,6 +143,8 @@ class Observing(Struct, kw_only=True):
         if note:
             notes[Note(text=note)] += 1
         hits = self._without_ending(resource, self.existing.find(resource, wanted))
+        if further := _further_objects(rules, hits):
+            notes[Note(text=further_objects(further))] += 1
         ids = [str(body["id"]) for hit in hits.values() for body in hit.objects]
         owners = ChainMap(self._recorded(resource, ids), self.claimed[resource])
         nothing = {is_near: Found(is_near=is_near) for is_near in (False, True)}
@@ -323,3 +327,13 @@ class Observing(Struct, kw_only=True):
             for holding in () if isinstance(holdings, Unseen) else holdings:
                 if holding.ours and not holding.follows:
                     settling.move_first(step, holding.resource, holding.stripe_id, nested(holding.parameter, new[0]))
+
+
+def _further_objects(rules: Rules, hits: Mapping[str, Found]) -> list[str]:
+    """Objects in use that have the tag of a row with a newer one: the state was lost before they had ended."""
+    return [
+        str(body["id"])
+        for hit in hits.values()
+        if hit.by == TAG_FIELD
+        for body in [body for body in hit.objects if body.get("active") is not False and not has_ended(rules, body)][1:]
+    ]
