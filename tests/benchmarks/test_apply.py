@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -53,6 +54,11 @@ def timed_apply(business):
     return measure((*command, "apply", str(plan), *options), business.root)
 
 
+def seconds_of_sending(business):
+    """How long the run took by its own results: without start-up, and without writing them and the page."""
+    return float(json.loads((business.root / "target" / "stripe_sync_results.json").read_bytes())["elapsed_time"])
+
+
 def test_calls_without_a_limit(four_kinds, figures):
     four_kinds.set(account_per_second=100_000, endpoint_per_second=100_000)
 
@@ -61,7 +67,8 @@ def test_calls_without_a_limit(four_kinds, figures):
     assert f"{ROWS:,} written" in " ".join(applied.out.split())
     figures.say(
         f"`apply` of {ROWS:,} creations of four kinds, without a limit: {ROWS / applied.seconds:,.0f} calls a second "
-        f"of the whole command, {applied.cpu / ROWS * 1e6:,.0f} microseconds of CPU each, {applied.peak} MB"
+        f"of the whole command, {ROWS / seconds_of_sending(four_kinds):,.0f} a second while they are sent, "
+        f"{applied.cpu / ROWS * 1e6:,.0f} microseconds of CPU each, {applied.peak} MB"
     )
 
 
