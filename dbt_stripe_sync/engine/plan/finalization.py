@@ -45,8 +45,7 @@ _REFERRERS = pa.schema(
     + [("ends", pa.bool_()), ("ends_first", pa.bool_())]
 )
 _UNWRITTEN = pa.schema([(name, pa.string()) for name in ("parent", "sync", "key")])
-
-
+# The change of a row that is not sent, and what that would do to the row's object.
 _NOT_SENT = (None, False, None)
 
 

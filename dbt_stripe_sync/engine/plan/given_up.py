@@ -32,30 +32,32 @@ def without_given_up(
     staged: Staged,
     asked: Mapping[str, Need],
     answers: Mapping[str, Observed],
-) -> dict[str, Observed]:
+) -> Mapping[str, Observed]:
     """The answers without objects of other rows of this sync that ask for another value in this plan.
 
     If none is left, the row is matched by nothing, so this applies only to the last field that it is matched by.
     """
-    owners = {key: dict(_others(rules, key, answers[key].found)) for key in asked}
+    asking = {key: need for key, need in asked.items() if isinstance(need, FindObjects)}
+    found_by_key = {key: found for key in asking if (found := answers[key].found) is not None and found.objects}
+    owners = {key: others for key, found in found_by_key.items() if (others := dict(_others(rules, key, found)))}
+    if not owners:
+        return answers
     texts = _Texts(workspace, rules, staged, {owner for of_row in owners.values() for owner in of_row.values()})
     kept = dict(answers)
-    for key, need in asked.items():
-        found = answers[key].found
-        if not owners[key] or found is None or not isinstance(need, FindObjects):
-            continue
+    for key, of_row in owners.items():
+        need, found = asking[key], found_by_key[key]
         by, value = next(pair for pair in need.pairs if pair[0] == found.by)
-        given_up = {id_ for id_, owner in owners[key].items() if texts.differ(owner, by, value)}
+        given_up = {id_ for id_, owner in of_row.items() if texts.differ(owner, by, value)}
         left = tuple(body for body in found.objects if body["id"] not in given_up)
         if left or by == need.pairs[-1][0]:
             kept[key] = replace(answers[key], found=replace(found, objects=left))
     return kept
 
 
-def _others(rules: Rules, key: str, found: Found | None) -> Iterator[tuple[str, str]]:
+def _others(rules: Rules, key: str, found: Found) -> Iterator[tuple[str, str]]:
     """The objects that other rows of the sync own, each with the row's key."""
-    for body in found.objects if found is not None and found.by not in _KEPT else ():
-        name, owner = found.owners.get(str(body["id"]), (None, "")) if found is not None else (None, "")
+    for body in found.objects if found.by not in _KEPT else ():
+        name, owner = found.owners.get(str(body["id"]), (None, ""))
         if name == rules.sync.name and owner != key:
             yield str(body["id"]), owner
 
@@ -66,7 +68,7 @@ class _Texts:
     def __init__(self, workspace: Workspace, rules: Rules, staged: Staged, keys: set[str]) -> None:
         self._found: dict[tuple[str, str], set[str | None]] = {}
         query = f"SELECT * FROM {staged.table} WHERE {quoted(KEY)} IN (SELECT unnest($keys))"
-        for batch in workspace.batches(query, {"keys": sorted(keys)}) if keys else ():
+        for batch in workspace.batches(query, {"keys": sorted(keys)}):
             for row in batch:
                 for match in rules.sync.match:
                     text = rules.builder.text(match.value, row)
