@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
-from ruamel.yaml import YAML
-from ruamel.yaml.constructor import DuplicateKeyError, SafeConstructor
-from ruamel.yaml.error import MantissaNoDotYAML1_1Warning, MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 
 from dbt_stripe_sync.dbt.places import PLACE_KEYS, Place, place_of
 from dbt_stripe_sync.dbt.rendering import Renderer
+from dbt_stripe_sync.dbt.yaml_files import named_twice, parse_yaml, read_optional, read_yaml
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity
 from dbt_stripe_sync.model.home import with_home
 
@@ -65,7 +63,7 @@ class DbtProject(Struct, frozen=True, kw_only=True):
     def restricted_packages(self) -> frozenset[str]:
         """The installed packages whose protected models only they may use."""
         files = (self.root / self.packages_path).glob(f"*/{PROJECT_FILE}")
-        projects = [_load_leniently(file.read_text(encoding="utf-8"))[0] for file in files]
+        projects = [parse_yaml(file.read_text(encoding="utf-8"))[0] for file in files]
         return frozenset(
             str(raw.get("name")) for raw in projects if isinstance(raw, dict) and raw.get("restrict-access") is True
         )
@@ -87,7 +85,7 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
     """The project in a folder, with its target. Raises `ConfigError` with every problem."""
     env = os.environ if env is None else env
     root = _find_root(project_dir)
-    raw, twice = _read_yaml(
+    raw, twice = read_yaml(
         root / PROJECT_FILE,
         "no-project",
         f"no {PROJECT_FILE} was found here",
@@ -134,7 +132,7 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
         default_selector=default_selector,
         packages_path=Path(str(packages_path or "dbt_packages")),
         # dbt warns about duplicate names in this file, but not in profiles.yml.
-        warnings=(*(_named_twice(PROJECT_FILE, line) for line in twice), *folder_doubts),
+        warnings=(*(named_twice(PROJECT_FILE, line) for line in twice), *folder_doubts),
     )
 
 
@@ -144,7 +142,7 @@ def read_variables(root: Path, raw: Mapping[str, Any]) -> tuple[Mapping[str, Any
     file = root / VARS_FILE
     if not file.is_file():
         return declared, PROJECT_FILE
-    own = _as_names(_read_optional(file).get("vars"), Location(file=VARS_FILE, field="vars"), "bad-project")
+    own = _as_names(read_optional(file).get("vars"), Location(file=VARS_FILE, field="vars"), "bad-project")
     if own and declared:
         where = Location(file=VARS_FILE, field="vars")
         summary = f"variables are defined here and in {PROJECT_FILE}, and dbt accepts only one of the two"
@@ -165,7 +163,7 @@ def _find_default_selector(file: Path, renderer: Renderer) -> str | None:
     """docs.getdbt.com/reference/node-selection/yaml-selectors: one may say `default: true`, or an expression."""
     if not file.is_file():
         return None
-    entries = _read_optional(file).get("selectors")
+    entries = read_optional(file).get("selectors")
     for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, dict) and "default" in entry:
             where = Location(file=SELECTORS_FILE, field=f"{entry.get('name')}.default")
@@ -228,7 +226,7 @@ def _read_target(
     folder: Path, profile_name: str, chosen: Chosen, env: Mapping[str, str], renderer: Renderer
 ) -> _Target:
     file = folder / PROFILES_FILE
-    raw, _ = _read_yaml(
+    raw, _ = read_yaml(
         file,
         "no-profiles",
         f"no {PROFILES_FILE} was found",
@@ -311,7 +309,7 @@ def _parse_variables(text: str | None) -> Mapping[str, Any]:
     if not text:
         return {}
     try:
-        value, _ = _load_leniently(text)
+        value, _ = parse_yaml(text)
     except YAMLError:
         value = None
     if not isinstance(value, dict):
@@ -329,78 +327,3 @@ def scoped_to(declared: Mapping[str, Any], project: str) -> Mapping[str, Any]:
     """Variables that dbt_project.yml declares for this project only, under its name."""
     own = declared.get(project)
     return own if isinstance(own, dict) else {}
-
-
-def _load_yaml(text: str, *, may_repeat: bool = False) -> Any:
-    # dbt reads YAML 1.1, where `on` is true and 010 is eight. The same text must have the same meaning here.
-    yaml = YAML(typ="safe", pure=True)
-    yaml.version = (1, 1)
-    yaml.Constructor = _LastWins if may_repeat else yaml.Constructor
-    with warnings.catch_warnings():
-        # For a number like `5e-3`, which is text in YAML 1.1, and which dbt reads as text, too.
-        warnings.simplefilter("ignore", MantissaNoDotYAML1_1Warning)
-        return yaml.load(text)
-
-
-class _LastWins(SafeConstructor):
-    """Accepts duplicate names, and uses the last value, as dbt does."""
-
-    def check_mapping_key(self, node: Any, key_node: Any, mapping: Any, key: Any, value: Any) -> bool:
-        """Always true: the mapping takes the value."""
-        del node, key_node, value
-        mapping.pop(key, None)
-        return True
-
-
-def _load_leniently(text: str) -> tuple[Any, list[int]]:
-    """The YAML, and the lines of duplicate names. Raises `YAMLError`."""
-    try:
-        return _load_yaml(text), []
-    except DuplicateKeyError as error:
-        return _load_yaml(text, may_repeat=True), [error.problem_mark.line + 1] if error.problem_mark else [0]
-
-
-def _read_optional(file: Path) -> Mapping[str, Any]:
-    """A file that a project may have. As in dbt, it may be empty. Raises `ConfigError`."""
-    raw, _ = _read_yaml(file, "bad-yaml", "the file can't be read", "check its permissions", may_be_empty=True)
-    return raw
-
-
-def _read_yaml(
-    file: Path, code: str, missing: str, hint: str, *, may_be_empty: bool = False
-) -> tuple[Mapping[str, Any], list[int]]:
-    try:
-        raw, twice = _load_leniently(file.read_text(encoding="utf-8"))
-    except OSError:
-        raise ConfigError(Problem(code=code, summary=missing, where=Location(file=str(file)), hint=hint)) from None
-    except MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(_bad_yaml(f"{file}{line}", error.problem)) from None
-    except UnicodeDecodeError:
-        raise ConfigError(_bad_yaml(str(file), "it is not UTF-8 text")) from None
-    except YAMLError:
-        raise ConfigError(_bad_yaml(str(file), None)) from None
-    if raw is None and may_be_empty:
-        return {}, []
-    if not isinstance(raw, dict):
-        raise ConfigError(_bad_yaml(str(file), "it is not a YAML mapping"))
-    return raw, twice
-
-
-def _named_twice(file: str, line: int) -> Problem:
-    return Problem(
-        code="duplicate-yaml-key",
-        summary="this file has the same name twice; the last value counts, as in dbt",
-        where=Location(file=f"{file}, line {line}"),
-        hint="keep one of the two",
-        severity=Severity.WARNING,
-    )
-
-
-def _bad_yaml(file: str, why: str | None) -> Problem:
-    return Problem(
-        code="bad-yaml",
-        summary=f"the file is not valid YAML{f': {why}' if why else ''}",
-        where=Location(file=file),
-        hint="`dbt parse` shows the details",
-    )
