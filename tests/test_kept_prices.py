@@ -279,12 +279,14 @@ def test_a_price_that_is_forgotten_while_it_is_being_replaced_is_kept(shop):
 def test_a_rebuilt_state_knows_a_replaced_price_that_still_has_its_tag(shop):
     run(shop)
     tags = {"dbt_stripe_sync": "shop/prices/desk", "dbt_stripe_sync_former": ""}
-    client(shop).prices.update(old_price(shop)["id"], {"active": True, "metadata": tags})
+    old = old_price(shop)["id"]
+    client(shop).prices.update(old, {"active": True, "metadata": tags})
     shop.state.unlink()
 
-    run(shop, "state", "rebuild")
+    rebuilt = shop.cli("state", "rebuild")
     run(shop)
 
+    assert f"{old} is in use, too" in rebuilt.text
     assert bought(shop) == {"s1": (1000, 2)}
 
 
