@@ -6,7 +6,6 @@ fails some of the calls of some runs. Once it answers again, the last state is s
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 from dataclasses import dataclass
@@ -17,16 +16,10 @@ from business import Business
 from fault_clock import FaultClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_any_sequence import ACCOUNTS, lasting, living
+from test_any_sequence import ACCOUNTS, lasting, living, run
 
-from dbt_stripe_sync import pipeline
-from dbt_stripe_sync.engine.apply.lanes import Stop
-from dbt_stripe_sync.model.plan import PlanOptions
-from dbt_stripe_sync.model.progress import Silent
 from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.sandbox import Fault, Sandbox
-from dbt_stripe_sync.wiring import open_parts
-from dbt_stripe_sync.workload import ProjectOptions, load_workload
 
 USD, ONCE, MONTH = {"value": "usd"}, {"value": "once"}, {"value": "month"}
 PRODUCT = {"sync": "products", "key": "product"}
@@ -151,18 +144,6 @@ def shop(tmp_path_factory):
         yield made
 
 
-def run(shop):
-    """The main job, without the files of its report; what it waits for takes no time."""
-    sending = pipeline.RunOptions(agree=lambda *_: True)
-
-    async def work():
-        async with open_parts(workload, clock=FaultClock()) as parts:
-            return await pipeline.run(workload, parts, PlanOptions(), sending, Silent(), Stop())
-
-    workload = load_workload(ProjectOptions(project_dir=shop.root, profiles_dir=shop.root, stripe_url=shop.stripe.url))
-    return asyncio.run(work())
-
-
 def sync_all(shop, steps):
     """What an account holds after these steps, by resource and tag."""
     account = f"acct_{next(ACCOUNTS)}"
@@ -173,12 +154,12 @@ def sync_all(shop, steps):
             shop.rows(model, *rows, columns=COLUMNS[model])
         for fault in step.faults():
             shop.stripe.inject(fault)
-        report = run(shop)
+        run(shop, FaultClock())
         shop.stripe.clear_faults()
     # What a row waits for may itself be done only by the next run.
     for _ in range(MOST_RUNS):
         shop.stripe.reset_requests()
-        report = run(shop)
+        report = run(shop, FaultClock())
         if report.status is RunStatus.SUCCEEDED and not shop.stripe.writes():
             break
     assert report.status is RunStatus.SUCCEEDED, [

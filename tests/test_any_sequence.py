@@ -223,13 +223,13 @@ def sync_all(shop, states_of_it) -> dict[str, Any]:
     return {meta["resource"]: living(shop.stripe, meta["resource"], account) for meta in SYNCS.values()}
 
 
-def run(shop):
+def run(shop, clock=None):
     """The main job, without the files of its report."""
 
     sending = pipeline.RunOptions(agree=lambda *_: True)
 
     async def work():
-        async with open_parts(workload) as parts:
+        async with open_parts(workload, clock=clock) as parts:
             return await pipeline.run(workload, parts, PlanOptions(), sending, Silent(), Stop())
 
     workload = load_workload(ProjectOptions(project_dir=shop.root, profiles_dir=shop.root, stripe_url=shop.stripe.url))
