@@ -405,3 +405,24 @@ def test_a_sync_with_open_changes_is_not_renamed(shop):
     assert "error[sync-undecided]" in refused.text
     run_successfully(shop)
     assert shop.run("state", "mv", "customers", "people").exit_code == 0
+
+
+# ── updates whose second attempt is rejected ─────────────────────────────────────────────────────────────────────
+
+
+def test_a_row_that_changes_back_is_sent_although_the_update_in_between_has_no_known_answer(business):
+    """The record must have what the update did, or the old value would look unchanged."""
+    business.sync("products", resource="product", key="id", fields={"name": "name"})
+    business.rows("products", ("a", "Lamp"), columns="id text, name text")
+    assert business.cli("run").exit_code == 0
+    business.rows("products", ("a", "Desk"), columns="id text, name text")
+    business.stripe.inject(Fault.status_code(500, after_effect=True, method="POST", path="^/v1/products/"))
+    assert business.cli("run").exit_code == 1
+    business.stripe.inject(Fault.forbidden(count=None, method="POST", path="^/v1/products/"))
+    business.cli("run")
+    business.stripe.clear_faults()
+    business.rows("products", ("a", "Lamp"), columns="id text, name text")
+
+    assert business.cli("run").exit_code == 0
+
+    assert [product["name"] for product in business.stripe.objects("product")] == ["Lamp"]

@@ -1,7 +1,8 @@
-"""Determines from its object whether a call without a known outcome took effect, if sending it again could do harm.
+"""Determines from its object whether a call without a known outcome took effect, before it is sent again.
 
 Most updates and removals leave the same object if they are sent twice. But an item without an id would be added twice,
-and Stripe refuses to finalize, void or accept an object a second time.
+and Stripe refuses to finalize, void or accept an object a second time. And if Stripe rejects the second attempt, the
+record must still have what the first one did: a row that changes back would otherwise look unchanged.
 """
 
 from __future__ import annotations
@@ -36,13 +37,12 @@ async def has_happened(intent: Intent, sender: Sender) -> bool | None:
     lifecycle = resource.lifecycle
     lists = [name for name in call.params if _adds_items(call, name, lifecycle)]  # a resource has one at most
     unseen = [name for name in call.params if name in lifecycle.added_each_time]
-    if call.operation == "delete" or (call.operation == "update" and not lists and not unseen):
-        return False
-    if "retrieve" not in resource.operations:
+    is_repeatable = call.operation == "update" and not lists and not unseen
+    if call.operation == "delete" or "retrieve" not in resource.operations:
         return False
     target = call.target if isinstance(call.target, str) else intent.stripe_id
     answer = await sender.stripe.send(Call(resource=resource.name, operation="retrieve", target=target))
-    if answer.is_missing:
+    if answer.is_missing or (is_repeatable and answer.verdict is not Verdict.DONE):
         return False
     if answer.verdict is not Verdict.DONE:
         raise StripeError([])
@@ -53,7 +53,7 @@ async def has_happened(intent: Intent, sender: Sender) -> bool | None:
         return _has_items(call.params[lists[0]], existing, lists[0], lifecycle)
     changed = {part.path.partition(".")[0] for part in intent.change.changed} - set(unseen)
     seen = {name: call.params[name] for name in changed if name in call.params and name in answer.body}
-    return shows(seen, answer.body) if seen else None
+    return shows(seen, answer.body) if seen else False if is_repeatable else None
 
 
 def _adds_items(call: PlannedCall, name: str, lifecycle: Lifecycle) -> bool:
