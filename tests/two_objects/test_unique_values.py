@@ -772,6 +772,7 @@ def price_twice(prices):
     write_prices(prices, ("a", "starter", 100))
     synced(prices)
     (old,) = prices.living("price")
+    prices.stripe.advance(60)  # Stripe's times are in whole seconds, by which the newer one is known
     write_prices(prices, ("a", "starter", 110))
     prices.stripe.inject(Fault.forbidden(count=None, method="POST", path="^/v1/prices/"))
     prices.fails()
