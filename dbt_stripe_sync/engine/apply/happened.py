@@ -53,7 +53,9 @@ async def has_happened(intent: Intent, sender: Sender) -> bool | None:
         return _has_items(call.params[lists[0]], existing, lists[0], lifecycle)
     changed = {part.path.partition(".")[0] for part in intent.change.changed} - set(unseen)
     seen = {name: call.params[name] for name in changed if name in call.params and name in answer.body}
-    return shows(seen, answer.body) if seen else False if is_repeatable else None
+    if not seen:
+        return False if is_repeatable else None
+    return shows(seen, answer.body)
 
 
 def _adds_items(call: PlannedCall, name: str, lifecycle: Lifecycle) -> bool:

@@ -130,13 +130,17 @@ def _find_created(intent: Intent, params: Params, existing: ExistingObjects, sta
     else:
         bodies = tuple(body for body in existing.listed(change.resource) if _matches(body, dict(params)))
     ids = [str(body["id"]) for body in bodies]
-    owed = {step.target for step in state.owed() if step.resource == change.resource}
-    if (chosen := params.get("id")) in ids and chosen not in owed:
+    if (chosen := params.get("id")) in ids and (change.resource, chosen) not in _owed_ends(state):
         # The object that it replaced, or that its row had before, may have had the same id: it ended first.
         return str(chosen)
     # A replaced object, and one that ended before its row returned, have the same tag.
     known = {change.stripe_id, *state.known_objects(ids, resource=change.resource, sync=change.sync, key=change.key)}
     return next((found_id for found_id in ids if found_id not in known), None)
+
+
+def _owed_ends(state: State) -> set[tuple[str, str]]:
+    """The objects whose end is owed, by resource and id."""
+    return {(step.resource, step.target) for step in state.owed()}
 
 
 def _matches(body: Any, params: Any) -> bool:

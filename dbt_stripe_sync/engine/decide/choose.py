@@ -53,6 +53,11 @@ def has_ended(rules: Rules, body: Mapping[str, Any]) -> bool:
     return body.get("status") in rules.lifecycle.ended
 
 
+def in_use(rules: Rules, objects: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """The objects that are neither archived nor ended."""
+    return tuple(body for body in objects if body.get("active") is not False and not has_ended(rules, body))
+
+
 def _pairs(rules: Rules, diff: RowDiff) -> tuple[tuple[str, str], ...]:
     """The values to search a row's object by. The tag comes first, so that a lost state doesn't create it twice."""
     is_asked = rules.tag_for is None or diff.key in rules.tag_for
@@ -89,9 +94,9 @@ def _usable(rules: Rules, objects: Sequence[Mapping[str, Any]]) -> tuple[Mapping
 
     One in use comes before archived or ended ones, which are restarted if the sync asks for it.
     """
-    in_use = tuple(body for body in objects if body.get("active") is not False and not has_ended(rules, body))
-    if in_use or rules.sync.when_ended is WhenEnded.RESTART:
-        return in_use or tuple(body for body in objects if not has_ended(rules, body))
+    living = in_use(rules, objects)
+    if living or rules.sync.when_ended is WhenEnded.RESTART:
+        return living or tuple(body for body in objects if not has_ended(rules, body))
     return tuple(objects)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from dbt_stripe_sync.engine.decide.choose import has_ended
+from dbt_stripe_sync.engine.decide.choose import in_use
 from dbt_stripe_sync.engine.decide.rules import (
     NOTHING_SEEN,
     FindObjects,
@@ -331,9 +331,4 @@ class Observing(Struct, kw_only=True):
 
 def _further_objects(rules: Rules, hits: Mapping[str, Found]) -> list[str]:
     """Objects in use that have the tag of a row with a newer one: the state was lost before they had ended."""
-    return [
-        str(body["id"])
-        for hit in hits.values()
-        if hit.by == TAG_FIELD
-        for body in [body for body in hit.objects if body.get("active") is not False and not has_ended(rules, body)][1:]
-    ]
+    return [str(body["id"]) for hit in hits.values() if hit.by == TAG_FIELD for body in in_use(rules, hit.objects)[1:]]

@@ -125,7 +125,7 @@ class Settling(Struct, kw_only=True):
     def plan(self, syncs: Sequence[Sync]) -> list[SyncCounts]:
         """Write the changes, and return their counts."""
         by_name = {sync.name: sync for sync in syncs}
-        referrers = self._referrers()
+        referrers = self.referrers_to([*self._targets()])
         names = sorted(self.syncs, key=[*by_name, *sorted(self.syncs)].index)
         return [self._plan_sync(name, by_name.get(name), referrers) for name in names]
 
@@ -137,10 +137,6 @@ class Settling(Struct, kw_only=True):
     def referrers_of(self, changes: Sequence[Change]) -> Mapping[str, Sequence[Referrer]]:
         """The rows whose records refer to the objects of some changes, by the objects' ids."""
         return self.referrers_to([change.stripe_id for change in changes if change.stripe_id is not None])
-
-    def referrers_to(self, targets: Sequence[str]) -> Mapping[str, Sequence[Referrer]]:
-        """The rows whose records refer to some objects, by the objects' ids."""
-        return self._referrers(targets)
 
     def in_use_now(self, steps: Sequence[Owed]) -> frozenset[tuple[str, str]]:
         """The objects, by resource and id, that are a row's own although steps would end them.
@@ -214,9 +210,8 @@ class Settling(Struct, kw_only=True):
             moves = tuple(move for step in owed for move in self.moves.get(step.id, ()))
             yield replace(change, calls=(*moves, *change.calls), settles=(*("" for _ in moves), *change.settles))
 
-    def _referrers(self, only: Iterable[str] | None = None) -> dict[str, list[Referrer]]:
-        """The rows whose records refer to an object that will end, by its id."""
-        targets = list(only) if only is not None else [*self._targets()]
+    def referrers_to(self, targets: Sequence[str]) -> dict[str, list[Referrer]]:
+        """The rows whose records refer to some objects that will end, by the objects' ids."""
         if not targets:
             return {}
         self.workspace.fill(
