@@ -71,6 +71,23 @@ def test_a_meter_is_deactivated_and_reactivated_with_its_row(metered):
     assert metered.write_calls() == []
 
 
+def test_a_meter_that_returned_under_a_rejected_name_is_deactivated_when_its_row_leaves_again(metered):
+    meters(metered, ("api", "Calls"), ("gb", "Traffic"), on_removed="deactivate")
+    run(metered)
+    meters(metered, ("api", "Calls"), on_removed="deactivate")
+    run(metered)
+    metered.stripe.inject(Fault.forbidden(count=None, method="POST", path="^/v1/billing/meters/[^/]+$"))
+    meters(metered, ("api", "Calls"), ("gb", "Gigabytes"), on_removed="deactivate")
+    assert metered.cli().exit_code == 1
+    metered.stripe.clear_faults()
+    meters(metered, ("api", "Calls"), on_removed="deactivate")
+
+    run(metered)
+
+    statuses = {meter["event_name"]: meter["status"] for meter in metered.stripe.objects("billing.meter")}
+    assert statuses == {"api": "active", "gb": "inactive"}
+
+
 def test_a_meter_that_was_activated_by_hand_is_not_activated_twice(metered):
     meters(metered, ("api", "Calls"), ("gb", "Traffic"), on_removed="deactivate")
     run(metered)

@@ -172,7 +172,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     that the object can come back, unless it is `gone`. `owes` are the steps on other objects that are owed once this
     change has created its own; `settles` names the owed step of each call. `ends_first` says that the old object must
     end before the new one can be created. The planner splits such a change in two, so no plan file has it. `before` is
-    what the old object's record keeps in that case.
+    what the record keeps if Stripe rejects a later call: of the old object in that case, or of a restored object.
     """
 
     id: str

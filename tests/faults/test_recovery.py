@@ -426,3 +426,25 @@ def test_a_row_that_changes_back_is_sent_although_the_update_in_between_has_no_k
     assert business.cli("run").exit_code == 0
 
     assert [product["name"] for product in business.stripe.objects("product")] == ["Lamp"]
+
+
+def test_a_row_whose_object_a_cut_call_deleted_gets_a_new_one_although_the_second_deletion_is_rejected(shop):
+    """A 403 doesn't say that the object still exists. The row changes back, and would otherwise look unchanged."""
+    business = shop.business
+    business.models.clear()
+    fields = {"id": "id", "percent_off": "percent", "duration": {"value": "once"}}
+    business.sync("coupons", resource="coupon", key="id", fields=fields)
+    business.rows("coupons", ("spring", 10), columns="id text, percent int")
+    run_successfully(shop)
+    business.rows("coupons", ("spring", 20), columns="id text, percent int")
+    leave_open(shop, "^/v1/coupons/", acts=True, method="DELETE")
+    business.rows("coupons", ("spring", 10), columns="id text, percent int")
+    pass_time(shop, timedelta(days=3))
+    shop.stripe.inject(Fault.forbidden(count=None, method="DELETE", path="^/v1/coupons/"))
+    assert shop.run().exit_code == 1
+    shop.stripe.clear_faults()
+
+    run_successfully(shop)
+
+    (coupon,) = shop.stripe.objects("coupon")
+    assert coupon["percent_off"] == 10

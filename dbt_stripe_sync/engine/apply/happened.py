@@ -2,11 +2,13 @@
 
 Most updates and removals leave the same object if they are sent twice. But an item without an id would be added twice,
 and Stripe refuses to finalize, void or accept an object a second time. And if Stripe rejects the second attempt, the
-record must still have what the first one did: a row that changes back would otherwise look unchanged.
+record must still have what the first one did: a row that changes back would otherwise look unchanged. A deletion shows
+it by itself: the object is missing.
 """
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.payload.drift import shows
@@ -27,35 +29,51 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.run import Intent
 
 
-async def has_happened(intent: Intent, sender: Sender) -> bool | None:
-    """Whether an open update or removal took effect; False if it can be sent again, None if nothing shows it.
+class Effect(Enum):
+    """What is known about the effect of a call that got no clear answer.
 
-    Reads the object if that matters. Raises `StripeError` if Stripe doesn't return it.
+    `REPEATABLE` means that nothing shows the effect, and that a second one would leave the same object; `HIDDEN` that
+    nothing shows it, and that a second one could bill twice.
+    """
+
+    HAPPENED = "happened"
+    DID_NOT_HAPPEN = "did not happen"
+    REPEATABLE = "repeatable"
+    HIDDEN = "hidden"
+
+
+async def effect_of(intent: Intent, sender: Sender) -> Effect:
+    """Whether an open update or removal took effect.
+
+    Reads the object unless its deletion shows that by itself. Raises `StripeError` if Stripe doesn't return it.
     """
     call = intent.change.calls[intent.step]
     resource = sender.catalog.resources[call.resource or intent.change.resource]
     lifecycle = resource.lifecycle
     lists = [name for name in call.params if _adds_items(call, name, lifecycle)]  # a resource has one at most
     unseen = [name for name in call.params if name in lifecycle.added_each_time]
-    is_repeatable = call.operation == "update" and not lists and not unseen
     if call.operation == "delete" or "retrieve" not in resource.operations:
-        return False
+        return Effect.REPEATABLE
     target = call.target if isinstance(call.target, str) else intent.stripe_id
     answer = await sender.stripe.send(Call(resource=resource.name, operation="retrieve", target=target))
-    if answer.is_missing or (is_repeatable and answer.verdict is not Verdict.DONE):
-        return False
+    if answer.is_missing:
+        return Effect.REPEATABLE
     if answer.verdict is not Verdict.DONE:
         raise StripeError([])
     if call.operation != "update":
-        return _has_status(call.operation, lifecycle, answer.body)
+        return _shown(_has_status(call.operation, lifecycle, answer.body))
     if lists:
         existing = await _items(sender, resource, lists[0], answer.body)
-        return _has_items(call.params[lists[0]], existing, lists[0], lifecycle)
+        return _shown(_has_items(call.params[lists[0]], existing, lists[0], lifecycle))
     changed = {part.path.partition(".")[0] for part in intent.change.changed} - set(unseen)
     seen = {name: call.params[name] for name in changed if name in call.params and name in answer.body}
     if not seen:
-        return False if is_repeatable else None
-    return shows(seen, answer.body)
+        return Effect.HIDDEN if unseen else Effect.REPEATABLE
+    return _shown(shows(seen, answer.body))
+
+
+def _shown(happened: bool) -> Effect:  # noqa: FBT001 - the object's answer
+    return Effect.HAPPENED if happened else Effect.DID_NOT_HAPPEN
 
 
 def _adds_items(call: PlannedCall, name: str, lifecycle: Lifecycle) -> bool:

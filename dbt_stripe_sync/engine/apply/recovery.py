@@ -16,7 +16,7 @@ from uuid import uuid4
 from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.apply.counted import Counts
-from dbt_stripe_sync.engine.apply.happened import has_happened
+from dbt_stripe_sync.engine.apply.happened import Effect, effect_of
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.errors import StripeError
@@ -76,7 +76,7 @@ async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, cou
         return await _settle_repeatable(intent, sender)
     if _rejects_duplicate(intent, sender):
         # Stripe recognizes the object by a parameter, whatever the key. The time still counts from the first attempt.
-        return await sender.carry_out(replace(_with_new_key(intent), key_sent_at=intent.key_sent_at))
+        return await sender.carry_out(_still_in_doubt(intent))
     if (counted_at := sender.catalog.resources[intent.change.resource].lifecycle.counted_at) is not None:
         return await _settle_counted(intent, sender, counts, counted_at)
     try:
@@ -94,12 +94,18 @@ async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, cou
 async def _settle_repeatable(intent: Intent, sender: Sender) -> Outcome:
     """Settle an update or a removal: most of them leave the same object if they are sent again under a new key."""
     try:
-        happened = await has_happened(intent, sender)
+        effect = await effect_of(intent, sender)
     except StripeError:
         return await _leave_open(intent, sender, "Stripe could not be asked whether it was done; run it again")
-    if happened is None:
-        return await _leave_open(intent, sender, _not_shown(intent))
-    return await sender.carry_out(_after_this(intent, intent.stripe_id) if happened else _with_new_key(intent))
+    match effect:
+        case Effect.HAPPENED:
+            return await sender.carry_out(_after_this(intent, intent.stripe_id))
+        case Effect.DID_NOT_HAPPEN:
+            return await sender.carry_out(_with_new_key(intent))
+        case Effect.REPEATABLE:
+            return await sender.carry_out(_still_in_doubt(intent))
+        case Effect.HIDDEN:
+            return await _leave_open(intent, sender, _not_shown(intent))
 
 
 async def _settle_counted(intent: Intent, sender: Sender, counts: Counts, at: str) -> Outcome:
@@ -196,6 +202,11 @@ def _rejects_duplicate(intent: Intent, sender: Sender) -> bool:
 def _with_new_key(intent: Intent) -> Intent:
     keys = (*intent.keys[: intent.step], str(uuid4()), *intent.keys[intent.step + 1 :])
     return replace(intent, keys=keys, key_sent_at=None, key_spent=False)
+
+
+def _still_in_doubt(intent: Intent) -> Intent:
+    """The intent with a new key. A 403, for example, doesn't say what the first attempt did, so it stays open then."""
+    return replace(_with_new_key(intent), key_sent_at=intent.key_sent_at)
 
 
 async def _leave_open(intent: Intent, sender: Sender, reason: str) -> Outcome:

@@ -213,12 +213,14 @@ def _record_after(intent: Intent) -> Record | None:
 
 
 def _record_so_far(intent: Intent) -> Record | None:
-    """A record of the parameters set so far, if the object was created and a later call was rejected.
+    """A record of the parameters set so far, if the object was created or restored and a later call was rejected.
 
     The next run plans the rest.
     """
-    if intent.step == 0 or not intent.change.calls[0].creates:
+    if intent.step == 0:
         return None
+    if not intent.change.calls[0].creates:
+        return _record(intent, intent.change.before, None) if intent.change.before else None
     made = intent.change.calls[0].params
     params = {name: value for name, value in intent.change.desired.items() if name in made}
     return _record(intent, params, None)

@@ -249,6 +249,7 @@ def _decide_changed(
         calls=calls,
         changed=tuple(comparison.changed),
         reason=reason,
+        before=diff.params if len(calls) > 1 else {},
     )
 
 
