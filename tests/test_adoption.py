@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import timedelta
 
 import pytest
@@ -103,6 +104,23 @@ def test_a_null_clears_only_what_a_sync_has_set(business):
     run(business)
 
     assert business.stripe.objects("customer")[0]["name"] == "Theirs"
+
+
+@pytest.mark.parametrize("recover", [("state", "rebuild"), ("parse",)], ids=["read back", "found by its tag"])
+@pytest.mark.parametrize(("nulls", "left"), [("default", "Ann"), ("clear", None)])
+def test_without_a_record_a_null_clears_what_its_object_has_only_if_the_sync_says_so(business, recover, nulls, left):
+    fields = {"name": {"column": "name", "nulls": nulls}, "address.city": {"column": "name", "nulls": nulls}}
+    people(business, ("c1", "a@example.com", "Ann"), fields=fields)
+    run(business)
+    shutil.rmtree(business.state.parent)
+    assert business.cli(*recover).exit_code == 0
+    people(business, ("c1", "a@example.com", None), fields=fields)
+
+    run(business)
+    run(business)
+
+    (customer,) = business.stripe.objects("customer")
+    assert (customer["name"], (customer["address"] or {}).get("city")) == (left, left)
 
 
 def test_an_ambiguous_match_is_rejected_alone_with_the_ids(business):

@@ -53,7 +53,7 @@ from dbt_stripe_sync.engine.decide.rules import (
 from dbt_stripe_sync.engine.payload.builder import Payload, refs_in
 from dbt_stripe_sync.engine.payload.compare import compare, same
 from dbt_stripe_sync.engine.payload.kept import without_kept
-from dbt_stripe_sync.engine.payload.shown import as_params
+from dbt_stripe_sync.engine.payload.shown import as_params, with_values_to_clear
 from dbt_stripe_sync.model.change import Action, Change
 from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.errors import Problem
@@ -293,6 +293,7 @@ def _decide_adopted(
     if existing.by == TAG_FIELD:
         # The sync created it: values that Stripe doesn't return are as they were sent.
         seen = {**{name: value for name, value in payload.params.items() if name not in body}, **seen}
+        seen = with_values_to_clear(seen, body, payload)
     comparison = compare(seen, payload, rules.resource, rules.mapped)
     hidden = {
         name: payload.params[name]

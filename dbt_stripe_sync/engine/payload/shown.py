@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.engine.payload.values import plain
 from dbt_stripe_sync.model.change import Ref
 from dbt_stripe_sync.model.params import Param, ParamKind, word_unshown
+from dbt_stripe_sync.model.sync import Nulls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from dbt_stripe_sync.engine.payload.builder import Payload
 
 
 def as_params(body: Mapping[str, Any], values: Mapping[str, Any], params: Mapping[str, Param] | None) -> dict[str, Any]:
@@ -21,6 +24,24 @@ def as_params(body: Mapping[str, Any], values: Mapping[str, Any], params: Mappin
         if current is not None:
             seen[name] = current
     return seen
+
+
+def with_values_to_clear(seen: Mapping[str, Any], body: Mapping[str, Any], payload: Payload) -> dict[str, Any]:
+    """The values of an object, with those that a null of the row has to clear although no record has them."""
+    result = dict(seen)
+    for path, nulls in payload.absent.items():
+        value: Any = body
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        value = value.get("id") if isinstance(value, dict) else value
+        if nulls is not Nulls.CLEAR or not value or isinstance(value, bool):
+            continue
+        inner = result
+        for name in path[:-1]:
+            inner[name] = dict(inner.get(name) or {})
+            inner = inner[name]
+        inner[path[-1]] = value
+    return result
 
 
 def _as_value(current: Any, value: Any, param: Param | None) -> Any:
