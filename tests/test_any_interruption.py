@@ -158,8 +158,9 @@ def histories(draw):
 
     After an interruption, Stripe alone may not show which of a row's two objects has replaced the other.
     """
-    first, *others = [Step(draw(states())), *draw(st.lists(failing, min_size=1, max_size=3)), Step(draw(states()))]
-    return [first, replace(others[0], is_state_lost=draw(st.booleans())), *others[1:]]
+    interrupted = draw(st.lists(failing, min_size=1, max_size=3))
+    interrupted[0] = replace(interrupted[0], is_state_lost=draw(st.booleans()))
+    return [Step(draw(states())), *interrupted, Step(draw(states()))]
 
 
 @pytest.fixture(scope="module")

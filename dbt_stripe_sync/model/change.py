@@ -173,6 +173,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     change has created its own; `settles` names the owed step of each call. `ends_first` says that the old object must
     end before the new one can be created. The planner splits such a change in two, so no plan file has it. `before` is
     what the record keeps if Stripe rejects a later call: of the old object in that case, or of a restored object.
+    `rebuilt` says that `desired` is what Stripe showed when the state was rebuilt, and not what the sync has set.
     """
 
     id: str
@@ -195,6 +196,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     settles: tuple[str, ...] = ()
     ends_first: bool = False
     before: Params = msgspec.field(default_factory=dict)
+    rebuilt: bool = False
 
 
 # The suffix of the id of a change that ends a row's object before another change creates the new one.

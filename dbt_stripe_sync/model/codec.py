@@ -179,6 +179,7 @@ def _change_as(change: Change, encode: Callable[[Any], Any]) -> dict[str, Any]:
         "owes": [encode_owed(step) for step in change.owes],
         "settles": list(change.settles),
         **({"before": encode(change.before)} if change.before else {}),
+        **({"rebuilt": True} if change.rebuilt else {}),
     }
 
 
@@ -224,6 +225,7 @@ def decode_change(raw: Mapping[str, Any]) -> Change:
         owes=tuple(decode_owed(step) for step in raw.get("owes", ())),
         settles=tuple(raw.get("settles", ())),
         before=decode_params(raw.get("before", {})),
+        rebuilt=bool(raw.get("rebuilt")),
     )
 
 

@@ -360,6 +360,15 @@ class Lifecycle(Struct, frozen=True, kw_only=True):
         may_move = (MOVE_HOLDERS,) if any(rule.moves for rule in self.held_by) else ()
         return (*self.finishes, *replaced, *in_bulk, *may_move)
 
+    @property
+    def over(self) -> frozenset[str]:
+        """The statuses of objects that have ended, by themselves or by a removal."""
+        rules = [
+            rule for rule in self.on_removed.values() if isinstance(rule, ByStatus) and rule.status_field == "status"
+        ]
+        removals = [step for rule in rules for step in rule.steps.values() if step.gone]
+        return self.ended | {step.becomes for step in removals if step.becomes is not None}
+
 
 def _covers(pattern: Sequence[str], path: Sequence[str]) -> bool:
     return len(pattern) == len(path) and all(part in ("*", name) for part, name in zip(pattern, path, strict=True))

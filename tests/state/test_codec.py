@@ -49,6 +49,32 @@ PARAMS = st.dictionaries(NAME, VALUE, max_size=4)
 MOMENT = st.datetimes(datetime(2020, 1, 1), datetime(2090, 1, 1)).map(lambda at: at.replace(tzinfo=UTC))
 COUNT = st.integers(0, 10**9)
 
+FAILURES = st.none() | st.builds(
+    StripeFailure,
+    type=TEXT,
+    status=st.none() | st.integers(100, 599),
+    code=MAYBE,
+    param=MAYBE,
+    message=MAYBE,
+    decline_code=MAYBE,
+    doc_url=MAYBE,
+)
+OWED = st.builds(
+    Owed,
+    id=TEXT,
+    sync=TEXT,
+    key=TEXT,
+    resource=TEXT,
+    action=st.sampled_from(Action),
+    operation=TEXT,
+    target=TEXT,
+    params=PARAMS,
+    reason=TEXT,
+    since=st.none() | MOMENT,
+    attempts=COUNT,
+    failure=FAILURES,
+    request_id=MAYBE,
+)
 CHANGES = st.builds(
     Change,
     id=TEXT,
@@ -67,6 +93,10 @@ CHANGES = st.builds(
     found_by=MAYBE,
     removed=st.booleans(),
     gone=st.booleans(),
+    owes=st.lists(OWED, max_size=2).map(tuple),
+    settles=st.lists(TEXT, max_size=2).map(tuple),
+    before=PARAMS,
+    rebuilt=st.booleans(),
 )
 # Hypothesis can't read the types of its fields: its module imports them for type checkers alone.
 INTENTS = st.builds(
@@ -82,16 +112,6 @@ INTENTS = st.builds(
 )
 LOCATIONS = st.builds(Location, file=MAYBE, model=MAYBE, sync=MAYBE, field=MAYBE, key=MAYBE)
 PROBLEMS = st.builds(Problem, code=TEXT, summary=TEXT, where=LOCATIONS, hint=MAYBE, severity=st.sampled_from(Severity))
-FAILURES = st.none() | st.builds(
-    StripeFailure,
-    type=TEXT,
-    status=st.none() | st.integers(100, 599),
-    code=MAYBE,
-    param=MAYBE,
-    message=MAYBE,
-    decline_code=MAYBE,
-    doc_url=MAYBE,
-)
 COUNTS = st.builds(
     SyncCounts,
     sync=TEXT,
@@ -106,22 +126,6 @@ COUNTS = st.builds(
     read_seconds=st.floats(0, 1e6),
     diff_seconds=st.floats(0, 1e6),
     notes=st.lists(st.builds(Note, text=TEXT, rows=st.none() | st.integers(0, 9)), max_size=2).map(tuple),
-)
-OWED = st.builds(
-    Owed,
-    id=TEXT,
-    sync=TEXT,
-    key=TEXT,
-    resource=TEXT,
-    action=st.sampled_from(Action),
-    operation=TEXT,
-    target=TEXT,
-    params=PARAMS,
-    reason=TEXT,
-    since=st.none() | MOMENT,
-    attempts=COUNT,
-    failure=FAILURES,
-    request_id=MAYBE,
 )
 HEADERS = st.builds(
     PlanHeader,

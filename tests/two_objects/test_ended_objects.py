@@ -191,3 +191,21 @@ def test_archived_prices_and_canceled_quotes_are_found_again(shop, loss):
 
     assert shop.stripe.count("price") == 2
     shop.check_settled()
+
+
+@pytest.mark.parametrize("recover", [["state", "rebuild"], []], ids=["rebuild", "first run"])
+def test_a_quote_that_was_canceled_when_its_row_left_is_not_named_as_in_use(shop, recover):
+    shop.rows("people", ("c1", "a@example.com"), columns="id text, email text")
+    shop.sync("people", resource="customer", fields={"email": "email"})
+    fields = {"customer": {"sync": "people", "key": "person"}, "header": "id"}
+    shop.sync("quotes", resource="quote", fields=fields, on_removed="cancel", limits={"max_removed": "100%"})
+    for rows in ([("q1", "c1"), ("q2", "c1")], [("q1", "c1")], [("q1", "c1"), ("q2", "c1")]):
+        shop.rows("quotes", *rows, columns="id text, person text")
+        shop.succeeds()
+    shop.business.state.unlink()
+
+    ran = shop.succeeds(*recover)
+
+    assert "in use" not in ran.text
+    assert sorted(quote["status"] for quote in shop.objects("quote")) == ["canceled", "draft", "draft"]
+    shop.check_settled()

@@ -800,3 +800,23 @@ def test_a_run_that_adopts_a_rows_newest_object_names_the_others_in_use(price_tw
     assert f"{old} is in use, too, and has the tag of a row with a newer object: end it in Stripe" in ran.text
     prices.hand.v1.prices.update(old, {"active": False, "metadata": {"dbt_stripe_sync": ""}})
     prices.check_settled()
+
+
+def test_a_row_that_leaves_after_a_rebuild_returns_to_its_object_and_its_key_moves(prices):
+    """The record of the ended object has what it shows: its key, and everything that would need a new object."""
+    known = prices.business.models["prices"]["meta"]["stripe_sync"]
+    fields = {**known["fields"], "lookup_key": {"column": "lookup", "nulls": "clear"}}
+    prices.business.sync("prices", **{**known, "fields": fields})
+    write_prices(prices, ("a", None, 100), ("b", "pro", 200))
+    synced(prices)
+    prices.business.state.unlink()
+    prices.succeeds("state", "rebuild")
+    write_prices(prices, ("a", None, 100))
+    synced(prices)
+    write_prices(prices, ("a", "pro", 100), ("b", None, 200))
+
+    synced(prices)
+
+    found = {(price["lookup_key"], price["unit_amount"], price["active"]) for price in prices.objects("price")}
+    assert found == {("pro", 100, True), (None, 200, True)}
+    assert prices.stripe.count("price") == 2

@@ -153,7 +153,7 @@ def _assign(body: Mapping[str, Any], by_tag: Mapping[str, _SyncObjects], resourc
     stripe_id = str(body["id"])
     # A replaced object may still have the tag, because an earlier version left it or a run was killed before it removed
     # it. So the row's object is the newest one in use. Ended objects come from separate lists.
-    has_not_ended = body.get("status") not in objects.lifecycle.ended
+    has_not_ended = body.get("status") not in objects.lifecycle.over
     if not removed and has_not_ended:
         objects.in_use.setdefault(key, []).append(stripe_id)
     rank = (not removed, has_not_ended, created_at(body))

@@ -12,7 +12,7 @@ from dbt_stripe_sync.engine.payload.builder import resolve_refs, resolve_refs_te
 from dbt_stripe_sync.engine.payload.compare import payload_hash
 from dbt_stripe_sync.model.calls import RESOURCE_MISSING, Call, Verdict
 from dbt_stripe_sync.model.change import Action, Owed, Ref
-from dbt_stripe_sync.model.record import Record
+from dbt_stripe_sync.model.record import REBUILT, Record
 from dbt_stripe_sync.model.run import Intent, Outcome, Status
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def _record(intent: Intent, params: Mapping[str, Any], source_hash: int | None) 
         resource=change.resource,
         stripe_id=str(intent.stripe_id),
         params=params,
-        payload_hash=payload_hash(params),
+        payload_hash=REBUILT if change.rebuilt else payload_hash(params),
         source_hash=source_hash,
         refs=change.refs,
         removed=change.removed,

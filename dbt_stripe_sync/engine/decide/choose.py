@@ -55,7 +55,8 @@ def has_ended(rules: Rules, body: Mapping[str, Any]) -> bool:
 
 def in_use(rules: Rules, objects: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
     """The objects that are neither archived nor ended."""
-    return tuple(body for body in objects if body.get("active") is not False and not has_ended(rules, body))
+    over = rules.lifecycle.over
+    return tuple(body for body in objects if body.get("active") is not False and body.get("status") not in over)
 
 
 def _pairs(rules: Rules, diff: RowDiff) -> tuple[tuple[str, str], ...]:

@@ -57,14 +57,15 @@ def decide_removed(rules: Rules, diff: RowDiff, observed: Observed) -> Decision:
         return waits
     # An object that can't be updated keeps its old tag, and so does its record.
     known = without_old_tag(diff) if step.operation == "update" else diff
-    ours = {} if diff.payload_hash == REBUILT else known.params
+    left = {**known.params, **({} if step.gone else step.params)}
     change = replace(
-        build_change(rules, diff, ACTIONS[rules.sync.on_removed], {**ours, **({} if step.gone else step.params)}),
+        build_change(rules, diff, ACTIONS[rules.sync.on_removed], left),
         stripe_id=diff.stripe_id,
         calls=(PlannedCall(operation=step.operation, target=diff.stripe_id, params=step_params(rules, diff, step)),),
         reason="the row left the model",
         removed=True,
         gone=step.gone,
+        rebuilt=diff.payload_hash == REBUILT,
     )
     return change if known is diff else retag(rules, known, old_tag(rules, diff), change)
 
