@@ -746,3 +746,29 @@ def test_nothing_is_created_under_an_object_whose_list_has_no_answer(business):
     assert (failed.exit_code, balance(business)) == (1, -500), failed.text
     assert business.cli().exit_code == 0
     assert balance(business) == -500
+
+
+# ── values that Stripe shows only if asked ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("recover", [("state", "rebuild"), ("parse",)], ids=["read back", "found by its tag"])
+def test_without_a_record_a_quotes_line_items_are_read_and_compared(business, recover):
+    price = by_hand(business).prices.create(
+        {"currency": "usd", "unit_amount": 500, "product_data": {"name": "Seat"}, "recurring": {"interval": "month"}}
+    )["id"]
+    columns = "id text, price text, seats int"
+    business.rows("quotes", ("q1", price, 1), ("q2", price, 2), columns=columns)
+    fields = {"line_items": [{"price": "price", "quantity": "seats"}]}
+    business.sync("quotes", resource="quote", key="id", fields=fields)
+    run(business)
+    shutil.rmtree(business.state.parent)
+    assert business.cli(*recover).exit_code == 0
+    business.rows("quotes", ("q1", price, 1), ("q2", price, 5), columns=columns)
+    business.write_calls()
+
+    run(business)
+
+    (changed,) = (quote["id"] for quote in business.stripe.objects("quote") if quote["amount_total"] == 2500)
+    assert business.write_calls() == [f"POST /v1/quotes/{changed}"]
+    run(business)
+    assert business.write_calls() == []

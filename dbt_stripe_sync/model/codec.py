@@ -27,7 +27,6 @@ from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.plan import (
     DriftedObject,
     FormerObject,
-    LostValue,
     ObjectSeen,
     PlanHeader,
     ReadBack,
@@ -262,8 +261,6 @@ def decode_refreshed(raw: Mapping[str, Any]) -> Refreshed:
     """The inverse of `encode_refreshed`."""
     if "params" in raw:
         return Record(**{**raw, "params": decode_params(raw["params"])})
-    if "parameter" in raw:
-        return LostValue(**raw)
     if "digest" in raw:
         changed = (
             FieldChange(path=path, before=decode_params(before), after=decode_params(after))

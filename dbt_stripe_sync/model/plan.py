@@ -136,14 +136,6 @@ class FormerObject(Struct, frozen=True, kw_only=True):
     stripe_id: str
 
 
-class LostValue(Struct, frozen=True, kw_only=True):
-    """A value that the object of a removed row no longer has, because another row has taken it over."""
-
-    sync: str
-    key: str
-    parameter: str
-
-
 class ReadBack(Struct, frozen=True, kw_only=True):
     """When the objects of a sync were last read back."""
 
@@ -184,9 +176,7 @@ class ObjectSeen(Struct, frozen=True, kw_only=True):
     missing: bool
 
 
-Refreshed: TypeAlias = (
-    "Record | Touched | FormerObject | LostValue | ReadBack | DriftedObject | SettledDrift | ObjectSeen"
-)
+Refreshed: TypeAlias = "Record | Touched | FormerObject | ReadBack | DriftedObject | SettledDrift | ObjectSeen"
 
 
 class ReadingCost(Struct, frozen=True, kw_only=True):

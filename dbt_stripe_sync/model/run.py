@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.calls import RESOURCE_MISSING
 
@@ -71,7 +71,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     `record` is what the state holds afterwards. An outcome closes its intent, except for `UNKNOWN`: then the intent
     stays open until a later run has resolved it. `owed` are the steps on other objects that are owed from now on,
-    `settled` the ids of those that were done, and `refused_step` the id of the one that Stripe rejected.
+    `settled` the ids of those that were done, and `refused_step` the id of the one that Stripe rejected. `taken` are
+    the values, by parameter, that the row's object took over from whichever object had them.
     """
 
     intent_id: str | None
@@ -88,6 +89,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     owed: tuple[Owed, ...] = ()
     settled: tuple[str, ...] = ()
     refused_step: str | None = None
+    taken: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_earlier(self) -> bool:

@@ -10,15 +10,16 @@ from dbt_stripe_sync.model.record import NO_TAG, READ_BACK, TAGGED_AS
 from dbt_stripe_sync.model.sql import key_order
 from dbt_stripe_sync.model.sync import PART_SEPARATOR
 from dbt_stripe_sync.model.tables import build_table
-from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, TOUCHED, parse_record
+from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, TAKEN, TOUCHED, parse_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from dbt_stripe_sync.model.fingerprints import Fingerprints
-    from dbt_stripe_sync.model.plan import LostValue, Touched
+    from dbt_stripe_sync.model.plan import Touched
     from dbt_stripe_sync.model.record import Record
+    from dbt_stripe_sync.model.run import Outcome
     from dbt_stripe_sync.state.session import Session
 
 # The entry in the table `meta` for a row whose record was dropped: `forgotten:<sync>:<key>`.
@@ -85,14 +86,25 @@ def touch_records(session: Session, touched: Sequence[Touched], now: datetime) -
     count_write(session)
 
 
-def drop_values(session: Session, lost: Sequence[LostValue]) -> None:
-    """Remove values from records whose objects no longer have them. Inside a transaction."""
-    for value in lost:
-        session.execute(
-            "UPDATE records SET params = json_merge_patch(params, $without), source_hash = NULL "
-            "WHERE sync = $sync AND key = $key",
-            {"without": orjson.dumps({value.parameter: None}).decode(), "sync": value.sync, "key": value.key},
-        )
+def drop_taken(session: Session, outcomes: Sequence[Outcome], now: datetime) -> None:
+    """Remove the values that objects took over from the records of the rows that had them. Inside a transaction.
+
+    Such a row's own change may have failed, or it may have none. With its old value, it would look unchanged later.
+    """
+    taken = [
+        (outcome.change.resource, outcome.change.sync, outcome.change.key, parameter, value)
+        for outcome in outcomes
+        for parameter, value in outcome.taken.items()
+    ]
+    for parameter in {row[3] for row in taken}:
+        with session.registered("state_incoming", build_table(TAKEN, [row for row in taken if row[3] == parameter])):
+            session.execute(
+                "UPDATE records SET params = json_merge_patch(params, $without), source_hash = NULL, updated_at = $now "
+                "FROM state_incoming AS i WHERE records.resource = i.resource AND records.salt IS NULL "
+                "AND json_extract_string(records.params, $path) = i.value "
+                "AND (records.sync, records.key) <> (i.sync, i.key)",
+                {"without": orjson.dumps({parameter: None}).decode(), "path": f'$."{parameter}"', "now": now},
+            )
 
 
 def note_missing(session: Session, rows: Sequence[tuple[str, str]]) -> None:

@@ -46,6 +46,7 @@ OUTCOMES = pa.schema(
 )
 FORMER_IDS = pa.schema([("sync", _TEXT), ("key", _TEXT), ("stripe_id", _TEXT)])
 TOUCHED = pa.schema([("sync", _TEXT), ("key", _TEXT), ("source_hash", pa.uint64()), ("refs", _TEXT)])
+TAKEN = pa.schema([(name, _TEXT) for name in ("resource", "sync", "key", "parameter", "value")])
 DRIFTED = pa.schema([("sync", _TEXT), ("key", _TEXT), ("digest", _TEXT)])
 SEEN = pa.schema([("sync", _TEXT), ("key", _TEXT), ("missing", pa.bool_())])
 KEYS = pa.schema([("sync", _TEXT), ("key", _TEXT)])

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.codec import decode_intent
-from dbt_stripe_sync.model.plan import FormerObject, LostValue, Touched
+from dbt_stripe_sync.model.plan import FormerObject, Touched
 from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.model.tables import build_table
@@ -156,6 +156,7 @@ class StateStore:
             saved.remove_records(self._session, gone)
             drift.forget_drift(self._session, gone)
             saved.replace_records(self._session, kept)
+            saved.drop_taken(self._session, closed, now)
             saved.add_former_ids(self._session, [former for outcome in closed for former in _former_ids(outcome)])
             # An intent alone is a write, too: its call may take effect, and an earlier plan doesn't know of it.
             saved.count_write(self._session)
@@ -224,7 +225,6 @@ class StateStore:
                 saved.count_write(self._session)
             saved.touch_records(self._session, [e for e in entries if isinstance(e, Touched)], now)
             saved.add_former_ids(self._session, former)
-            saved.drop_values(self._session, [e for e in entries if isinstance(e, LostValue)])
             drift.note_read_back(self._session, entries)
             if self._plan_id is not None:
                 applied.note_write(self._session, self._plan_id)

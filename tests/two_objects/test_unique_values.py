@@ -820,3 +820,24 @@ def test_a_row_that_leaves_after_a_rebuild_returns_to_its_object_and_its_key_mov
     found = {(price["lookup_key"], price["unit_amount"], price["active"]) for price in prices.objects("price")}
     assert found == {("pro", 100, True), (None, 200, True)}
     assert prices.stripe.count("price") == 2
+
+
+@pytest.mark.parametrize("is_rebuilt", [False, True], ids=["recorded", "rebuilt"])
+def test_a_row_gets_its_key_back_although_its_own_change_failed_when_another_row_took_it(prices, is_rebuilt):
+    """The object no longer has the key, whatever became of the row's own change."""
+    write_prices(prices, ("a", "basic", 100), ("b", "pro", 200))
+    synced(prices)
+    if is_rebuilt:
+        prices.business.state.unlink()
+        prices.succeeds("state", "rebuild")
+    (a,) = (price["id"] for price in prices.objects("price") if price["lookup_key"] == "basic")
+    prices.stripe.inject(Fault.forbidden(count=None, method="POST", path=f"^/v1/prices/{a}$"))
+    write_prices(prices, ("a", "pro", 100), ("b", "basic", 200))
+    prices.fails()
+    prices.stripe.clear_faults()
+    assert keys(prices) == {"basic": 200}
+    write_prices(prices, ("a", "basic", 100), ("b", "pro", 200))
+
+    synced(prices)
+
+    assert keys(prices) == {"basic": 100, "pro": 200}

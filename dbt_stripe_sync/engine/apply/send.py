@@ -140,6 +140,7 @@ class Sender(Struct):
             owed=_owed_after(intent, status),
             settled=intent.change.settles[: intent.step],
             refused_step=_refused_step(intent, status),
+            taken=_taken(intent, self.catalog.resources[intent.change.resource].lifecycle),
         )
 
 
@@ -185,6 +186,16 @@ def _owed_call(change: Change, call: PlannedCall, target: str) -> Owed:
 def _refused_step(intent: Intent, status: Status) -> str | None:
     settles = intent.change.settles
     return settles[intent.step] if status is Status.REJECTED and intent.step < len(settles) else None
+
+
+def _taken(intent: Intent, lifecycle: Lifecycle) -> dict[str, str]:
+    """The values that the calls before the current one have transferred to the row's object, by parameter."""
+    return {
+        unique.parameter: call.params[unique.parameter]
+        for unique in lifecycle.uniques
+        for call in intent.change.calls[: intent.step]
+        if unique.transfer is not None and unique.transfer in call.params
+    }
 
 
 def _ends_replaced(intent: Intent) -> bool:

@@ -22,7 +22,7 @@ from dbt_stripe_sync.engine.decide.calls import (
     update_call,
 )
 from dbt_stripe_sync.engine.decide.choose import Existing, choose, has_ended
-from dbt_stripe_sync.engine.decide.complete import BlockedByStatus, complete, to_expand
+from dbt_stripe_sync.engine.decide.complete import BlockedByStatus, complete
 from dbt_stripe_sync.engine.decide.drift import is_over, versions, with_ours
 from dbt_stripe_sync.engine.decide.foresee import foresee
 from dbt_stripe_sync.engine.decide.new import decide_new, transfer_uniques
@@ -187,13 +187,16 @@ def _decide_unknown(rules: Rules, diff: RowDiff, payload: Payload, observed: Obs
 
 def _adopt(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing, observed: Observed) -> Decision:
     """Compare a row with an existing object, if it isn't known with which parameters it was created."""
-    decision = _decide_adopted(rules, diff, payload, existing)
-    if isinstance(decision, Change) and (hidden := to_expand(rules, decision)):
-        seen = look(rules, diff, observed, decision.stripe_id, (*rules.lifecycle.fixed_expand, *hidden))
+    hidden = tuple(
+        name for name in rules.lifecycle.shown_if_asked if name in payload.params and name not in existing.body
+    )
+    if hidden:
+        seen = look(rules, diff, observed, str(existing.body["id"]), (*rules.lifecycle.fixed_expand, *hidden))
         if isinstance(seen, Ask | Reject):
             return seen
         if seen:
-            decision = _decide_adopted(rules, diff, payload, Existing(body=seen, by=existing.by))
+            existing = Existing(body=seen, by=existing.by)
+    decision = _decide_adopted(rules, diff, payload, existing, observed)
     return decide_replaced(rules, decision, observed) if isinstance(decision, Replacement) else decision
 
 
@@ -279,8 +282,8 @@ def _with_own_identifier(rules: Rules, diff: RowDiff, params: dict[str, Any]) ->
 
 
 def _decide_adopted(
-    rules: Rules, diff: RowDiff, payload: Payload, existing: Existing
-) -> Change | Refresh | Keep | Replacement:
+    rules: Rules, diff: RowDiff, payload: Payload, existing: Existing, observed: Observed
+) -> Decision | Replacement:
     body = existing.body
     stripe_id = str(body["id"])
     known = replace(diff, stripe_id=stripe_id, adopted=True)
@@ -291,8 +294,11 @@ def _decide_adopted(
     payload = replace(payload, params={**back_in_use, **payload.params})
     seen = as_params(body, payload.params, rules.resource.params)
     if existing.by == TAG_FIELD:
-        # The sync created it: values that Stripe doesn't return are as they were sent.
-        seen = {**{name: value for name, value in payload.params.items() if name not in body}, **seen}
+        # The sync created it: values that Stripe doesn't return are as they were sent. It always returns a unique value,
+        # unless another object has taken that over.
+        uniques = {unique.parameter for unique in rules.lifecycle.uniques}
+        unseen = {name: value for name, value in payload.params.items() if name not in body and name not in uniques}
+        seen = {**unseen, **seen}
         seen = with_values_to_clear(seen, body, payload)
     comparison = compare(seen, payload, rules.resource, rules.mapped)
     hidden = {
@@ -310,7 +316,10 @@ def _decide_adopted(
     tags = tags_to_write(rules, diff.key, body)
     if not comparison.update and not tags:
         return Refresh(record=build_record(rules, known, payload.params))
-    update = dict(comparison.update)
+    transfer = transfer_uniques(rules, known, comparison.update, observed)
+    if isinstance(transfer, Ask):
+        return transfer
+    update = {**comparison.update, **transfer}
     if tags:
         update["metadata"] = {**update.get("metadata", {}), **tags}
     return replace(

@@ -227,8 +227,6 @@ class PlanMaker:
         await keep_while_in_use(self._planning.settling, self._planning.stripe, self._scope.catalog, order)
         self._planning.reading.end()
         leave_for_next_run(self._scope.syncs, order)
-        for value in order.lost:
-            self._writer.note(value)
         if not order:
             return
         withheld = self._writer.rewrite(order)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dbt_stripe_sync.model.errors import Problem
-    from dbt_stripe_sync.model.plan import LostValue
 
 
 class Order(Struct, kw_only=True):
@@ -23,14 +22,13 @@ class Order(Struct, kw_only=True):
 
     `after` has the changes before each one, `end_first` the replacements whose old object must end before the new one
     is created, and `withheld` why a change can't be part of the plan. `at_once` are such ends that don't wait for what
-    the new object needs. `lost` are values of removed rows that another row takes over.
+    the new object needs.
     """
 
     after: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     end_first: set[str] = field(default_factory=set)
     at_once: set[str] = field(default_factory=set)
     withheld: dict[str, Problem] = field(default_factory=dict)
-    lost: list[LostValue] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.after or self.withheld)

@@ -17,7 +17,6 @@ from dbt_stripe_sync.model.change import ENDS_FIRST, OWED_EARLIER, Action, Chang
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.difference import Kind
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
-from dbt_stripe_sync.model.plan import LostValue
 from dbt_stripe_sync.model.sql import literal
 
 if TYPE_CHECKING:
@@ -123,8 +122,6 @@ class Uniques:
                 order.withheld.setdefault(taker, _value_taken(unique, (sync, key), (of_sync, of_key), "has it"))
             elif late is None and unique.transfer is None:
                 order.withheld.setdefault(taker, _left_for_later(unique, (sync, key), (of_sync, of_key)))
-            elif giver is None and late is not None:
-                order.lost.append(LostValue(sync=of_sync, key=of_key, parameter=unique.parameter))
             elif unique.transfer is None:
                 if late:
                     order.end_first.add(giver)
