@@ -294,8 +294,8 @@ def _decide_adopted(
     payload = replace(payload, params={**back_in_use, **payload.params})
     seen = as_params(body, payload.params, rules.resource.params)
     if existing.by == TAG_FIELD:
-        # The sync created it: values that Stripe doesn't return are as they were sent. It always returns a unique value,
-        # unless another object has taken that over.
+        # The sync created it: values that Stripe doesn't return are as they were sent. A unique value is always
+        # returned, unless another object has taken it over.
         uniques = {unique.parameter for unique in rules.lifecycle.uniques}
         unseen = {name: value for name, value in payload.params.items() if name not in body and name not in uniques}
         seen = {**unseen, **seen}
