@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dbt_stripe_sync.sandbox import Fault
+
 
 @pytest.fixture
 def subscribed(shop):
@@ -209,3 +211,28 @@ def test_a_quote_that_was_canceled_when_its_row_left_is_not_named_as_in_use(shop
     assert "in use" not in ran.text
     assert sorted(quote["status"] for quote in shop.objects("quote")) == ["canceled", "draft", "draft"]
     shop.check_settled()
+
+
+def test_after_a_rebuild_a_customer_stays_until_its_subscription_has_moved_to_another_one(subscribed):
+    """Without the references in the record, the customer was deleted first, which ended the subscription at once."""
+    known = subscribed.business.models
+    for model, meta in (("people", {"on_removed": "delete"}), ("subs", {"options": {"replace": True}})):
+        sync = known[model]["meta"]["stripe_sync"]
+        subscribed.business.sync(model, **{**sync, **meta, "limits": {"max_removed": "100%"}})
+    (living,) = subscribed.living("subscription")
+    price = living["items"]["data"][0]["price"]["id"]
+    subscribed.business.state.unlink()
+    subscribed.succeeds("state", "rebuild")
+    subscribed.rows("people", ("c1", "a@example.com"), columns="id text, email text")
+    subscribed.rows("subs", ("s2", "c1", price), columns="id text, person text, price text")
+    subscribed.stripe.inject(Fault.forbidden(count=None, method="POST", path="^/v1/subscriptions$"))
+
+    subscribed.fails()
+
+    assert [s["id"] for s in subscribed.living("subscription")] == [living["id"]]
+    subscribed.stripe.clear_faults()
+    subscribed.succeeds()
+    subscribed.succeeds()
+    (moved,) = subscribed.living("subscription")
+    (customer,) = subscribed.living("customer")
+    assert moved["customer"] == customer["id"]

@@ -20,16 +20,17 @@ from dbt_stripe_sync.model.objects import created_at, texts_in
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.record import REBUILT, Record
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
+from dbt_stripe_sync.model.sync import ChildRows, ListOf, Lookup, SyncRef
 from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from dbt_stripe_sync.engine.ports import State, Stripe
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.params import Catalog, Param, Resource
-    from dbt_stripe_sync.model.sync import Sync
+    from dbt_stripe_sync.model.sync import FieldMapping, Sync, Value
 
 _NONE = (False, False, -1)
 # The tag has a digest of the key if the key doesn't fit.
@@ -214,6 +215,30 @@ def _record(sync: Sync, key: str, body: Mapping[str, Any], resource: Resource, *
         params={name: _as_param(value, resource.params.get(name)) for name, value in body.items() if name in shown},
         payload_hash=REBUILT,
         source_hash=None,
-        refs=None,
+        refs=ID_SEPARATOR.join(dict.fromkeys(_referred(sync.fields, body))) or None,
         removed=removed,
     )
+
+
+def _referred(fields: Iterable[FieldMapping], body: Any) -> Iterator[str]:
+    """The ids of the objects that an object names where its sync maps references.
+
+    With them, no removal ends such an object before the row has another one, even if the next run is interrupted.
+    """
+    for mapping in fields:
+        shown = body
+        for name in mapping.path:
+            shown = shown.get(name) if isinstance(shown, dict) else None
+        yield from _referred_by(mapping.value, shown)
+
+
+def _referred_by(value: Value, shown: Any) -> Iterator[str]:
+    if isinstance(value, SyncRef | Lookup):
+        found = shown.get("id") if isinstance(shown, dict) else shown
+        if isinstance(found, str):
+            yield found
+    elif isinstance(value, ListOf | ChildRows):
+        entries = shown.get("data") if isinstance(shown, dict) else shown
+        for entry in entries or ():
+            for item in value.items if isinstance(value, ListOf) else (value.fields,):
+                yield from _referred(item, entry) if isinstance(item, tuple) else _referred_by(item, entry)
