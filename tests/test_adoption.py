@@ -772,3 +772,26 @@ def test_without_a_record_a_quotes_line_items_are_read_and_compared(business, re
     assert business.write_calls() == [f"POST /v1/quotes/{changed}"]
     run(business)
     assert business.write_calls() == []
+
+
+@pytest.mark.parametrize("recover", [("state", "rebuild"), ("parse",)], ids=["read back", "found by its tag"])
+def test_without_a_record_a_coupon_without_the_restriction_of_its_row_is_replaced(business, recover):
+    product = by_hand(business).products.create({"name": "Desk"})["id"]
+    columns = "id text, pct int, product text"
+    fields = {"percent_off": "pct", "duration": {"value": "once"}, "applies_to.products": ["product"]}
+    business.rows("coupons", ("a", 10, None), ("b", 20, product), columns=columns)
+    business.sync("coupons", resource="coupon", key="id", fields=fields)
+    run(business)
+    shutil.rmtree(business.state.parent)
+    assert business.cli(*recover).exit_code == 0
+    business.rows("coupons", ("a", 10, product), ("b", 20, product), columns=columns)
+    business.write_calls()
+
+    run(business)
+
+    writes = business.write_calls()
+    assert [call.partition(" ")[0] for call in writes] == ["POST", "DELETE"]
+    tags = sorted(coupon["metadata"]["dbt_stripe_sync"] for coupon in business.stripe.objects("coupon"))
+    assert tags == ["shop/coupons/a", "shop/coupons/b"]
+    run(business)
+    assert business.write_calls() == []

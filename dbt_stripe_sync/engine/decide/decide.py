@@ -187,6 +187,9 @@ def _decide_unknown(rules: Rules, diff: RowDiff, payload: Payload, observed: Obs
 
 def _adopt(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing, observed: Observed) -> Decision:
     """Compare a row with an existing object, if it isn't known with which parameters it was created."""
+    if rules.sync.mode is Mode.INSERT and existing.by != TAG_FIELD:
+        note = f"the object exists already, found by {existing.by}, and the sync's mode is `insert`"
+        return Keep(note=Note(text=note))
     hidden = tuple(
         name for name in rules.lifecycle.shown_if_asked if name in payload.params and name not in existing.body
     )
@@ -195,7 +198,8 @@ def _adopt(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing, ob
         if isinstance(seen, Ask | Reject):
             return seen
         if seen:
-            existing = Existing(body=seen, by=existing.by)
+            # What Stripe omits although it was asked for isn't set.
+            existing = Existing(body={**dict.fromkeys(hidden), **seen}, by=existing.by)
     decision = _decide_adopted(rules, diff, payload, existing, observed)
     return decide_replaced(rules, decision, observed) if isinstance(decision, Replacement) else decision
 
@@ -287,9 +291,6 @@ def _decide_adopted(
     body = existing.body
     stripe_id = str(body["id"])
     known = replace(diff, stripe_id=stripe_id, adopted=True)
-    if rules.sync.mode is Mode.INSERT and existing.by != TAG_FIELD:
-        note = f"the object exists already, found by {existing.by}, and the sync's mode is `insert`"
-        return Keep(note=Note(text=note))
     back_in_use = out_of_archive(rules, body)
     payload = replace(payload, params={**back_in_use, **payload.params})
     seen = as_params(body, payload.params, rules.resource.params)
@@ -301,14 +302,11 @@ def _decide_adopted(
         seen = {**unseen, **seen}
         seen = with_values_to_clear(seen, body, payload)
     comparison = compare(seen, payload, rules.resource, rules.mapped)
-    hidden = {
-        name: payload.params[name]
-        for name in rules.lifecycle.shown_if_asked
-        if name not in body and any(path.partition(".")[0] == name for path in comparison.immutable)
-    }
-    # Values that the object doesn't return may already be right, or have to be asked for first.
-    comparison.immutable = [path for path in comparison.immutable if _shows(body, path)]
-    comparison.update |= hidden
+    # Values that the object doesn't return may already be right, unless they were asked for.
+    asked = body.keys() & set(rules.lifecycle.shown_if_asked)
+    comparison.immutable = [
+        path for path in comparison.immutable if path.partition(".")[0] in asked or _shows(body, path)
+    ]
     if comparison.immutable:
         found_by = None if existing.by == TAG_FIELD else existing.by
         as_new = without_revival(payload, back_in_use, rules)
