@@ -9,7 +9,7 @@ from dbt_stripe_sync.model.nested import leaves
 from dbt_stripe_sync.model.tag import TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 # Where an object has the `dbt_stripe_sync` tag.
 TAG_FIELD = f"metadata.{TAG}"
@@ -36,8 +36,12 @@ def indexed_value(body: Mapping[str, Any], by: str) -> Any:
 
 def object_value(body: Mapping[str, Any], path: str) -> Any:
     """Return an object's value at a dotted path, or None."""
-    value: Any = body
-    for step in path.split("."):
+    return value_at(body, path.split("."))
+
+
+def value_at(value: Any, steps: Iterable[str]) -> Any:
+    """Return the value inside nested hashes at the end of some names, or None."""
+    for step in steps:
         value = value.get(step) if isinstance(value, dict) else None
     return value
 

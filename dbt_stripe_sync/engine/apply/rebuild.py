@@ -16,7 +16,7 @@ from dbt_stripe_sync.engine.payload.values import plain
 from dbt_stripe_sync.engine.plan.listing import everything
 from dbt_stripe_sync.engine.plan.stale_state import has_ended
 from dbt_stripe_sync.model.lifecycle import ByStatus, stays_when_replaced
-from dbt_stripe_sync.model.objects import created_at, texts_in
+from dbt_stripe_sync.model.objects import created_at, texts_in, value_at
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.record import REBUILT, Record
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
@@ -226,10 +226,7 @@ def _referred(fields: Iterable[FieldMapping], body: Any) -> Iterator[str]:
     With them, no removal ends such an object before the row has another one, even if the next run is interrupted.
     """
     for mapping in fields:
-        shown = body
-        for name in mapping.path:
-            shown = shown.get(name) if isinstance(shown, dict) else None
-        yield from _referred_by(mapping.value, shown)
+        yield from _referred_by(mapping.value, value_at(body, mapping.path))
 
 
 def _referred_by(value: Value, shown: Any) -> Iterator[str]:

@@ -48,7 +48,7 @@ def complete(
         if shown is not None and partly <= shown.keys():
             return filled(rules, change, shown)
     listed = [name for name in lists if name in rules.lifecycle.shown_if_asked]
-    expand = dict.fromkeys([*rules.lifecycle.fixed_expand, *_to_expand(rules, change), *listed])
+    expand = dict.fromkeys([*rules.lifecycle.fixed_expand, *listed])
     seen = look(rules, diff, observed, change.stripe_id, tuple(expand))
     if isinstance(seen, Ask | Reject):
         return seen
@@ -90,12 +90,6 @@ def _items_of(rules: Rules, name: str, stripe_id: str) -> ReadItems:
     rule = rules.lifecycle.item_lists[name]
     resource, parent = rule.listed_by or (rules.resource.name, None)
     return ReadItems(name=name, resource=resource, stripe_id=stripe_id, parent=parent, operation=rule.listed_with)
-
-
-def _to_expand(rules: Rules, change: Change) -> tuple[str, ...]:
-    """What an adopted object has to include before it is known whether it differs."""
-    sent = change.calls[0].params if change.action is Action.ADOPT else {}
-    return tuple(name for name in rules.lifecycle.shown_if_asked if name in sent)
 
 
 def _with_items(

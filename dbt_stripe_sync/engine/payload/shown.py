@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.payload.values import plain
 from dbt_stripe_sync.model.change import Ref
+from dbt_stripe_sync.model.objects import value_at
 from dbt_stripe_sync.model.params import Param, ParamKind, word_unshown
 from dbt_stripe_sync.model.sync import Nulls
 
@@ -30,9 +31,7 @@ def with_values_to_clear(seen: Mapping[str, Any], body: Mapping[str, Any], paylo
     """The values of an object, with those that a null of the row has to clear although no record has them."""
     result = dict(seen)
     for path, nulls in payload.absent.items():
-        value: Any = body
-        for name in path:
-            value = value.get(name) if isinstance(value, dict) else None
+        value = value_at(body, path)
         value = value.get("id") if isinstance(value, dict) else value
         if nulls is not Nulls.CLEAR or not value or isinstance(value, bool):
             continue
